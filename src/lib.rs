@@ -1,0 +1,29 @@
+//! # sensorgate: the path of a batch
+//!
+//! ```text
+//! http: accept → headers → Credential ┐
+//!                                     ├ auth::authenticate → Principal → ingest::submit(&Principal, Submission)
+//! mqtt: CONNECT → Credential ─────────┘      admit     window, quota, scope, in-flight bytes, spool headroom
+//!                                            parse     bytes → entries
+//!                                            validate  registry, metric, unit, range, time → ValidBatch + errors
+//!                                            append    gate: status and generation again → spool::Writer → Receipt
+//!       ← status and body                    outcome   one per submission, counted in one place
+//! background: delivery ← spool::Reader → store → cursor → segment dropped; what the store refuses → quarantine
+//! registry:   admin → control → auth snapshot, swapped atomically
+//! ```
+//!
+//! The modules stand in reading order. Who may import whom is a table in `docs/architecture.md`, enforced by
+//! `tests/tidy.rs`.
+
+pub mod admin;
+pub mod auth;
+pub mod control;
+pub mod delivery;
+pub mod http;
+pub mod ingest;
+pub mod issuer;
+pub mod listener;
+pub mod model;
+pub mod spool;
+pub mod store;
+pub mod telemetry;

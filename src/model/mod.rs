@@ -1,0 +1,23 @@
+//!
+//! Pure: no I/O, no async, no clock. Every other room may import this one; this one imports none.
+
+pub mod client_facts;
+pub mod entry_code;
+pub mod equipment;
+pub mod ids;
+pub mod integration;
+pub mod metric;
+pub mod problem;
+pub mod reading;
+pub mod record;
+pub mod scope;
+
+pub use client_facts::ClientKey;
+pub use entry_code::EntryCode;
+pub use equipment::{EquipmentFacts, EquipmentKind, EquipmentNumber};
+pub use ids::{EquipmentId, IntegrationId, OrganisationId, RequestId, UserId};
+pub use integration::{IntegrationFacts, KeyFact, Status};
+pub use metric::{Metric, MetricNumber, MetricTable};
+pub use problem::ProblemCode;
+pub use reading::{Quality, Reading, SeriesId};
+pub use scope::{Scope, ScopeSet};
