@@ -1,1 +1,31 @@
-//! (room under construction)
+//! Who is calling, and may they: two credentials in, a [`Principal`] out.
+//!
+//! Both edges ask the same [`Authenticator`]. It reads memory only: the [`Registry`] of integrations, which
+//! [`sync`] keeps in step with the control plane, and the keys of the token issuers. The order of its checks is
+//! `api.md` §3: token, key, status, binding, address, window and quota, scope.
+
+mod allowlist;
+mod client_addr;
+mod principal;
+
+mod credential;
+mod denial;
+mod equipment_index;
+mod failures;
+mod gate;
+mod integration;
+mod quota;
+mod rate;
+mod registry;
+mod window;
+
+pub use client_addr::ClientAddr;
+pub use principal::Principal;
+
+pub use credential::Credential;
+pub use denial::{Cause, Denial};
+pub use equipment_index::{EquipmentEntry, EquipmentIndex};
+pub use gate::{GateClosed, GatePermit};
+pub use integration::Integration;
+pub use rate::RateState;
+pub use registry::Registry;
