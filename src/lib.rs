@@ -17,6 +17,7 @@
 
 pub mod admin;
 pub mod auth;
+pub mod config;
 pub mod control;
 pub mod delivery;
 pub mod http;
