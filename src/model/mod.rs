@@ -1,6 +1,7 @@
 //!
 //! Pure: no I/O, no async, no clock. Every other room may import this one; this one imports none.
 
+pub mod api_key;
 pub mod client_facts;
 pub mod entry_code;
 pub mod equipment;
@@ -12,6 +13,7 @@ pub mod reading;
 pub mod record;
 pub mod scope;
 
+pub use api_key::{ApiKey, ClientSecret, SecretFormatError};
 pub use client_facts::ClientKey;
 pub use entry_code::EntryCode;
 pub use equipment::{EquipmentFacts, EquipmentKind, EquipmentNumber};
