@@ -1,1 +1,26 @@
-//! (room under construction)
+//! The control plane: organisations, their members, integrations and their life, keys, equipment, the audit chain.
+//!
+//! One embedded SQLite database (`control.db`), one writer, all rules twice: here, and as constraints and triggers in
+//! the database, so that two administrators at once, or a hand at the SQL prompt, cannot break them. It keeps no
+//! secret: keys and client secrets are stored as SHA-256 only.
+//!
+//! Nothing on the path of a batch calls this room. What requests are judged by leaves it as a [`Change`], handed to
+//! the one [`ChangeListener`] in the order of the commits and before the administrator is answered.
+
+mod actor;
+pub mod audit;
+mod change;
+mod column;
+mod config;
+mod db;
+mod error;
+mod schema;
+
+#[cfg(test)]
+mod tests;
+
+pub use actor::Actor;
+pub use change::{Change, ChangeListener, Cut};
+pub use config::Config;
+pub use db::{Control, Issuers};
+pub use error::{Error, FieldError};

@@ -1,0 +1,28 @@
+//! The steps of the database's schema. A step that has been released is never edited: add the next.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::Error;
+
+/// Step `n` is at index `n - 1`.
+const STEPS: &[&str] = &[include_str!("schema/0001_integration.sql"), include_str!("schema/0002_member.sql")];
+
+/// Brings the database to the newest schema, each step in a transaction of its own.
+pub(super) fn migrate(connection: &mut Connection) -> Result<(), Error> {
+    let found: usize = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found > STEPS.len() {
+        return Err(Error::SchemaTooNew { found, known: STEPS.len() });
+    }
+    for (index, step) in STEPS.iter().enumerate().skip(found) {
+        let number = index + 1;
+        apply(connection, number, step).map_err(|source| Error::Migrate { number, source })?;
+    }
+    Ok(())
+}
+
+fn apply(connection: &mut Connection, number: usize, step: &str) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute_batch(step)?;
+    transaction.pragma_update(None, "user_version", number)?;
+    transaction.commit()
+}
