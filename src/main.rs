@@ -1,1 +1,3 @@
+//! Arguments, configuration, logging, exit codes.
+
 fn main() {}

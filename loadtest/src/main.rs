@@ -1,1 +1,2 @@
+//! The load generator. Under construction.
 fn main() {}

@@ -99,4 +99,57 @@ impl EntryCode {
     pub const fn is_retryable(self) -> bool {
         matches!(self, Self::TimestampInFuture)
     }
+
+    /// What is wrong, for the documentation.
+    #[must_use]
+    pub const fn cause(self) -> &'static str {
+        match self {
+            Self::UnknownEquipment => "The integration has no equipment with this id or external id.",
+            Self::EquipmentRetired => "The equipment is retired: its history stays, it takes no further readings.",
+            Self::EquipmentMissing => "Neither equipment_id nor external_id is given.",
+            Self::EquipmentAmbiguous => "Both equipment_id and external_id are given.",
+            Self::UnknownMetric => "The metric is not in the service's table, or not given.",
+            Self::MetricNotAllowed => "This kind of equipment may not report this metric.",
+            Self::UnitMismatch => "The unit is not one of this metric's.",
+            Self::ValueMissing => "value is absent or null.",
+            Self::ValueNotNumber => "value is not a finite JSON number.",
+            Self::ValueOutOfRange => "value lies outside the metric's plausible range.",
+            Self::PrecisionLoss => "value is an integer beyond ±2^53 or has more than 17 significant digits.",
+            Self::TimestampInvalid => "timestamp is neither strict RFC 3339 nor an epoch number.",
+            Self::TimestampTooOld => "timestamp lies before the window that the message prints.",
+            Self::TimestampInFuture => "timestamp lies after the window that the message prints.",
+            Self::DuplicateField => "A field is given twice within the entry.",
+            Self::NotAnObject => "The entry is not a JSON object.",
+            Self::TooLarge => "A text of the entry, or the whole entry, is longer than its limit.",
+            Self::IdInvalid => "id is not a text within its limits.",
+            Self::QualityInvalid => "quality is not good, uncertain or bad.",
+        }
+    }
+
+    /// What the sender can do about it.
+    #[must_use]
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::UnknownEquipment => {
+                "Register the equipment first, or correct the id; external ids are compared byte for byte."
+            }
+            Self::EquipmentRetired => "Stop sending for it, or have it returned to service.",
+            Self::EquipmentMissing | Self::EquipmentAmbiguous => "Give exactly one of equipment_id and external_id.",
+            Self::UnknownMetric => "Use a metric of the table, spelled exactly.",
+            Self::MetricNotAllowed => "Send the metric for equipment of a kind that measures it.",
+            Self::UnitMismatch => "Leave unit out, or use one that the metric lists.",
+            Self::ValueMissing => "Give a value, or leave the entry out.",
+            Self::ValueNotNumber => "Give a plain JSON number; NaN and texts are none.",
+            Self::ValueOutOfRange => "Check the sensor and the unit.",
+            Self::PrecisionLoss => "Round the value: a sensor does not measure that finely.",
+            Self::TimestampInvalid => "Send e.g. 2026-01-05T10:00:00Z, or whole epoch seconds.",
+            Self::TimestampTooOld => "Ask the administrator for a backfill grant to deliver history.",
+            Self::TimestampInFuture => "Check the sender's clock; the entry is accepted once its time has come near.",
+            Self::DuplicateField => "Give every field once.",
+            Self::NotAnObject => "Send an object with the fields of a reading.",
+            Self::TooLarge => "Shorten the text.",
+            Self::IdInvalid => "Send a text of 1 to 128 characters, or leave id out.",
+            Self::QualityInvalid => "Send good, uncertain or bad, or leave quality out.",
+        }
+    }
 }
