@@ -56,6 +56,8 @@ pub enum Error {
 pub struct Config {
     /// Where everything that must survive a restart is kept.
     pub data_dir: PathBuf,
+    /// Who is let in.
+    pub auth: crate::auth::Config,
     /// The control plane's database.
     pub control: crate::control::Config,
     /// Logs.
@@ -86,6 +88,7 @@ impl Config {
         if self.data_dir.as_os_str().is_empty() {
             return Err(Error::Check("data_dir = \"\": name a directory".to_owned()));
         }
+        self.auth.check().map_err(Error::Check)?;
         self.control.check().map_err(Error::Check)?;
         self.telemetry.check().map_err(Error::Check)
     }

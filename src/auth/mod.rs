@@ -6,6 +6,7 @@
 
 mod allowlist;
 mod client_addr;
+mod config;
 mod principal;
 
 mod credential;
@@ -17,11 +18,13 @@ mod integration;
 mod quota;
 mod rate;
 mod registry;
+pub mod sync;
 mod window;
 
 pub use client_addr::ClientAddr;
 pub use principal::Principal;
 
+pub use config::Config;
 pub use credential::Credential;
 pub use denial::{Cause, Denial};
 pub use equipment_index::{EquipmentEntry, EquipmentIndex};
