@@ -19,4 +19,10 @@ macro_rules! metrics {
 
 metrics! {
     counter SUBMISSIONS_TOTAL = "sensorgate_ingest_submissions_total", "Submissions by transport (http, mqtt) and outcome code (ok, partial, rejected, or the problem code).";
+    counter INGEST_READINGS_ACCEPTED_TOTAL = "sensorgate_ingest_readings_accepted_total", "Readings that are durable in the spool, by transport; duplicates included.";
+    counter INGEST_READINGS_DUPLICATE_TOTAL = "sensorgate_ingest_readings_duplicate_total", "Accepted readings whose equipment, metric and timestamp had been accepted before, as far as known at once.";
+    counter INGEST_READINGS_REJECTED_TOTAL = "sensorgate_ingest_readings_rejected_total", "Readings refused, by entry code.";
+    counter INGEST_BODY_BYTES_TOTAL = "sensorgate_ingest_body_bytes_total", "Bytes of the bodies submitted, inflated, by transport.";
+    counter INGEST_PARSE_TOTAL = "sensorgate_ingest_parse_total", "Bodies by the reader that judged them: scanner, simd_json, serde_json.";
+    gauge INGEST_IN_FLIGHT_BYTES = "sensorgate_ingest_in_flight_bytes", "Bytes of batches in memory, taken from ingest.in_flight_bytes_max.";
 }
