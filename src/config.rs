@@ -58,6 +58,10 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Who is let in.
     pub auth: crate::auth::Config,
+    /// How a batch is judged.
+    pub ingest: crate::ingest::Config,
+    /// What may be measured.
+    pub metrics: crate::ingest::MetricsConfig,
     /// The control plane's database.
     pub control: crate::control::Config,
     /// Logs.
@@ -89,6 +93,8 @@ impl Config {
             return Err(Error::Check("data_dir = \"\": name a directory".to_owned()));
         }
         self.auth.check().map_err(Error::Check)?;
+        self.ingest.check().map_err(Error::Check)?;
+        crate::ingest::config::metric_table(&self.metrics).map_err(Error::Check)?;
         self.control.check().map_err(Error::Check)?;
         self.telemetry.check().map_err(Error::Check)
     }

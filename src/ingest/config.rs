@@ -58,7 +58,7 @@ impl Config {
     }
 }
 
-fn range<T: PartialOrd + std::fmt::Display>(key: &str, value: T, min: T, max: T) -> Result<(), String> {
+fn range<T: PartialOrd + std::fmt::Display + Copy>(key: &str, value: T, min: T, max: T) -> Result<(), String> {
     if value < min || value > max {
         return Err(format!("{key} = {value} is not within {min} to {max}"));
     }

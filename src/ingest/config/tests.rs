@@ -49,7 +49,8 @@ fn a_table_that_makes_no_sense_is_refused_by_key() {
         change(&mut metrics);
         metric_table(&metrics).expect_err("refused")
     };
-    let cases: [(fn(&mut MetricsConfig), &str); 7] = [
+    type Change = fn(&mut MetricsConfig);
+    let cases: [(Change, &str); 7] = [
         (|m| drop(m.remove("co2")), "metrics.co2 is missing"),
         (|m| m.get_mut("co2").expect("core").number = 1, "metrics.temperature.number = 1 belongs"),
         (|m| m.get_mut("co2").expect("core").number = 0, "metrics.co2.number = 0"),
