@@ -10,16 +10,37 @@ pub struct Config {
     pub busy_timeout_ms: u64,
     /// Connections that read beside the one that writes, 1 … 64.
     pub read_connections: usize,
+    /// Memory that hashing a password takes, in KiB, 8,192 … 1,048,576 (argon2id; OWASP: 19,456 with two passes).
+    pub password_memory_kib: u32,
+    /// Passes over that memory, 1 … 20.
+    pub password_passes: u32,
+    /// Lanes of argon2id, 1 … 16.
+    pub password_lanes: u32,
+    /// Passwords that are hashed at the same time, 1 … 64; others wait.
+    pub password_hashes_at_once: usize,
+    /// Seconds without a call after which an administrator's session ends, 120 … 86,400.
+    pub session_idle_s: u64,
+    /// Seconds after which an administrator's session ends whatever happens, 300 … 604,800.
+    pub session_absolute_s: u64,
 }
 
 impl Config {
     /// Whether the values make sense; names the key and the value that does not.
     pub fn check(&self) -> Result<(), String> {
-        if !(100..=60_000).contains(&self.busy_timeout_ms) {
-            return Err(format!("control.busy_timeout_ms = {}: must be 100 to 60000", self.busy_timeout_ms));
-        }
-        if !(1..=64).contains(&self.read_connections) {
-            return Err(format!("control.read_connections = {}: must be 1 to 64", self.read_connections));
+        let ranges: [(&str, u64, std::ops::RangeInclusive<u64>); 8] = [
+            ("busy_timeout_ms", self.busy_timeout_ms, 100..=60_000),
+            ("read_connections", self.read_connections as u64, 1..=64),
+            ("password_memory_kib", self.password_memory_kib.into(), 8_192..=1_048_576),
+            ("password_passes", self.password_passes.into(), 1..=20),
+            ("password_lanes", self.password_lanes.into(), 1..=16),
+            ("password_hashes_at_once", self.password_hashes_at_once as u64, 1..=64),
+            ("session_idle_s", self.session_idle_s, 120..=86_400),
+            ("session_absolute_s", self.session_absolute_s, 300..=604_800),
+        ];
+        for (key, value, range) in ranges {
+            if !range.contains(&value) {
+                return Err(format!("control.{key} = {value}: must be {} to {}", range.start(), range.end()));
+            }
         }
         Ok(())
     }

@@ -21,7 +21,9 @@ use tokio::{
 use super::{
     Actor, Change, ChangeListener, Config, Cut, Error,
     audit::{self, AuditEntry, Seal, Target},
+    password::Hasher,
     schema,
+    session::Terms,
 };
 use crate::{model::OrganisationId, telemetry::task};
 
@@ -43,6 +45,8 @@ pub struct Control {
 pub(super) struct Inner {
     pub(super) issuers: Issuers,
     pub(super) seal: Seal,
+    pub(super) passwords: Hasher,
+    pub(super) session_terms: Terms,
     writer: Arc<AsyncMutex<Connection>>,
     readers: Mutex<Vec<Connection>>,
     reader_permits: Arc<Semaphore>,
@@ -77,6 +81,8 @@ impl Control {
             inner: Arc::new(Inner {
                 issuers,
                 seal,
+                passwords: Hasher::new(config)?,
+                session_terms: Terms { idle_s: config.session_idle_s, absolute_s: config.session_absolute_s },
                 writer: Arc::new(AsyncMutex::new(writer)),
                 reader_permits: Arc::new(Semaphore::new(readers.len())),
                 readers: Mutex::new(readers),

@@ -131,6 +131,9 @@ pub enum Error {
         /// Why.
         reason: &'static str,
     },
+    /// A password cannot be hashed.
+    #[error("{0}")]
+    Password(&'static str),
     /// A task of the control plane died.
     #[error("a task of the control plane died")]
     Task(#[from] tokio::task::JoinError),
@@ -160,6 +163,7 @@ impl Error {
             | Self::Stored(_)
             | Self::Random(_)
             | Self::AuditKey { .. }
+            | Self::Password(_)
             | Self::Task(_) => ProblemCode::Internal,
         }
     }

@@ -14,7 +14,11 @@ mod column;
 mod config;
 mod db;
 mod error;
+mod organisation;
+mod password;
 mod schema;
+mod session;
+mod user;
 
 #[cfg(test)]
 mod tests;
@@ -24,3 +28,7 @@ pub use change::{Change, ChangeListener, Cut};
 pub use config::Config;
 pub use db::{Control, Issuers};
 pub use error::{Error, FieldError};
+pub use organisation::{Bootstrapped, FirstAdministrator, Organisation};
+pub use password::{PASSWORD_BYTES_MAX, PASSWORD_LENGTH_MIN, Password};
+pub use session::{Session, SessionKey, SessionToken, SignedIn, TOKEN_PREFIX};
+pub use user::{NewUser, PERMISSION, Standing, User, UserPatch};

@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::{Actor, Config, Control, Issuers};
+use super::{Actor, Config, Control, Error, Issuers, PERMISSION, db::Tx};
 use crate::model::{OrganisationId, RequestId, UserId};
 
 pub(super) struct Bed {
@@ -15,7 +15,17 @@ pub(super) struct Bed {
 }
 
 pub(super) fn config() -> Config {
-    Config { busy_timeout_ms: 5_000, read_connections: 2 }
+    Config {
+        busy_timeout_ms: 5_000,
+        read_connections: 2,
+        // As little as argon2id takes: these tests are not about its cost.
+        password_memory_kib: 8,
+        password_passes: 1,
+        password_lanes: 1,
+        password_hashes_at_once: 4,
+        session_idle_s: 1_800,
+        session_absolute_s: 28_800,
+    }
 }
 
 pub(super) fn embedded() -> Issuers {
@@ -51,26 +61,44 @@ impl Bed {
 
 pub(super) async fn add_organisation(control: &Control) -> OrganisationId {
     let id = OrganisationId::generate();
-    let sql = "INSERT INTO organisations (id, name, created_at_us) VALUES (?1, 'Westland', 0)";
-    control.write(move |tx| Ok(tx.execute(sql, [id])?)).await.unwrap();
+    let sql = "INSERT INTO organisations (id, name, name_folded, created_at_us) VALUES (?1, ?2, ?2, 0)";
+    control.write(move |tx| Ok(tx.execute(sql, (id, id.to_string()))?)).await.unwrap();
     id
 }
 
 pub(super) async fn add_user(control: &Control, organisation_id: OrganisationId, permissions: &'static str) -> Actor {
     let user_id = UserId::generate();
-    let sql = "INSERT INTO users (id, organisation_id, email, name, permissions, created_at_us) \
-               VALUES (?1, ?2, ?3, 'A. Member', ?4, 0)";
+    let sql = "INSERT INTO users (id, organisation_id, email, email_folded, name, password_hash, password_one_time, \
+               created_at_us, updated_at_us) VALUES (?1, ?2, ?3, ?3, 'A. Member', '$argon2id$none', 0, 0, 0)";
     let email = format!("{user_id}@example.test");
-    control.write(move |tx| Ok(tx.execute(sql, (user_id, organisation_id, email, permissions))?)).await.unwrap();
+    let add = move |tx: &Tx<'_>| {
+        tx.execute(sql, (user_id, organisation_id, email))?;
+        if permissions.contains(PERMISSION) { hold(tx, organisation_id, user_id) } else { Ok(()) }
+    };
+    control.write(add).await.unwrap();
     Actor { user_id, organisation_id, ip: None, request_id: RequestId::generate() }
+}
+
+/// The first two hold the permission as a bootstrap gives it; the first gives it to later ones, the second confirms.
+fn hold(tx: &Tx<'_>, organisation_id: OrganisationId, user_id: UserId) -> Result<(), Error> {
+    let mut statement = tx.prepare("SELECT user_id FROM administrators WHERE organisation_id = ?1 ORDER BY user_id")?;
+    let holders = statement.query_map([organisation_id], |row| row.get(0))?.collect::<Result<Vec<UserId>, _>>()?;
+    let insert = "INSERT INTO user_permissions (user_id, permission, state, origin, granted_by, granted_at_us) \
+                  VALUES (?1, ?2, ?3, ?4, ?5, 0)";
+    let [first, second, ..] = holders[..] else {
+        tx.execute(insert, (user_id, PERMISSION, "held", "bootstrap", None::<UserId>))?;
+        return Ok(());
+    };
+    tx.execute(insert, (user_id, PERMISSION, "pending", "grant", first))?;
+    let confirm =
+        "UPDATE user_permissions SET state = 'held', confirmed_by = ?2, confirmed_at_us = 0 WHERE user_id = ?1";
+    tx.execute(confirm, (user_id, second))?;
+    Ok(())
 }
 
 mod base {
     use super::*;
-    use crate::{
-        control::{Error, audit::Target},
-        model::ProblemCode,
-    };
+    use crate::{control::audit::Target, model::ProblemCode};
 
     #[tokio::test]
     async fn a_database_of_a_newer_program_is_refused() {
