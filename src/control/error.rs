@@ -7,7 +7,7 @@ use crate::model::{ProblemCode, Status};
 /// One field that was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldError {
-    /// The field's name on the wire; `scopes[2]` for an element.
+    /// The field's name on the wire.
     pub field: String,
     /// What is wrong with it, for people.
     pub message: String,
@@ -140,6 +140,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// `Ok` where no field was refused.
+    pub(super) fn of_fields(errors: Vec<FieldError>) -> Result<(), Self> {
+        if errors.is_empty() { Ok(()) } else { Err(Self::Invalid(errors)) }
+    }
+
     /// What the administrator is answered. Faults are [`ProblemCode::Internal`]: the caller logs them.
     #[must_use]
     pub fn problem(&self) -> ProblemCode {

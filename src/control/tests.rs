@@ -1,12 +1,19 @@
 //! What the tests of this room share: a database in a temporary directory, an organisation, its administrators.
 
+mod base;
+mod lifecycle;
+
 use std::path::Path;
 
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::{Actor, Config, Control, Error, Issuers, PERMISSION, db::Tx};
-use crate::model::{OrganisationId, RequestId, UserId};
+use super::{
+    Actor, Config, Control, Error, Issuers, PERMISSION,
+    db::Tx,
+    integration::{Credentials, Integration, NewIntegration},
+};
+use crate::model::{IntegrationId, OrganisationId, RequestId, UserId};
 
 pub(super) struct Bed {
     pub(super) control: Control,
@@ -53,9 +60,40 @@ impl Bed {
         add_user(&self.control, self.organisation_id, permissions).await
     }
 
+    /// A request by `requester` that nothing is wrong with.
+    pub(super) async fn requested(&self, requester: Actor) -> Integration {
+        self.control.create_integration(requester, request(requester.user_id)).await.unwrap()
+    }
+
+    pub(super) async fn approved(&self, requester: Actor, approver: Actor) -> Integration {
+        let id = self.requested(requester).await.id;
+        self.control.approve(approver, id, None).await.unwrap()
+    }
+
+    pub(super) async fn active(&self, requester: Actor, approver: Actor) -> (Integration, Credentials) {
+        let id = self.approved(requester, approver).await.id;
+        self.control.activate(approver, id, None).await.unwrap()
+    }
+
+    pub(super) async fn get(&self, id: IntegrationId) -> Integration {
+        self.control.integration(self.organisation_id, id).await.unwrap()
+    }
+
     /// The database as a hand at the SQL prompt has it: a connection of its own, without the program's settings.
     pub(super) fn sql(&self) -> Connection {
         Connection::open(self.path().join("control.db")).unwrap()
+    }
+}
+
+/// A request that nothing is wrong with.
+pub(super) fn request(owner_id: UserId) -> NewIntegration {
+    NewIntegration {
+        vendor: Some("Custom".to_owned()),
+        name: Some("Climate computer, house 3".to_owned()),
+        description: Some("Sends the readings of house 3".to_owned()),
+        owner_id: Some(owner_id),
+        scopes: vec!["sensors:write".to_owned(), "equipment:read".to_owned()],
+        ..NewIntegration::default()
     }
 }
 
@@ -94,33 +132,4 @@ fn hold(tx: &Tx<'_>, organisation_id: OrganisationId, user_id: UserId) -> Result
         "UPDATE user_permissions SET state = 'held', confirmed_by = ?2, confirmed_at_us = 0 WHERE user_id = ?1";
     tx.execute(confirm, (user_id, second))?;
     Ok(())
-}
-
-mod base {
-    use super::*;
-    use crate::{control::audit::Target, model::ProblemCode};
-
-    #[tokio::test]
-    async fn a_database_of_a_newer_program_is_refused() {
-        let bed = Bed::new(embedded()).await;
-        let path = bed.dir;
-        drop(bed.control);
-        Connection::open(path.path().join("control.db")).unwrap().pragma_update(None, "user_version", 999).unwrap();
-        let error = Control::open(path.path(), &config(), embedded()).unwrap_err();
-        assert!(matches!(error, Error::SchemaTooNew { found: 999, .. }), "{error}");
-    }
-
-    #[tokio::test]
-    async fn entries_follow_each_other_and_the_head() {
-        let bed = Bed::new(embedded()).await;
-        let actor = bed.administrator().await;
-        let target = Target::User(actor.user_id);
-        for _ in 0..3 {
-            bed.control.audit_refusal(actor, "test_refused", target, ProblemCode::PermissionDenied).await.unwrap();
-        }
-        let entries: u64 = bed.sql().query_row("SELECT count(*) FROM audit_entries", [], |row| row.get(0)).unwrap();
-        assert_eq!(entries, 3);
-        let head = std::fs::read_to_string(bed.path().join(format!("audit/{}.head", bed.organisation_id))).unwrap();
-        assert!(head.contains("\"seq\": 3"), "{head}");
-    }
 }

@@ -51,7 +51,7 @@ CREATE TABLE integrations (
   suspended_by          BLOB    REFERENCES users (id),
   suspended_at_us       INTEGER,
   suspend_reason        TEXT,
-  suspend_category      TEXT    CHECK (suspend_category IN ('security_concern', 'contract_pause', 'unexpected_behaviour')),
+  suspend_category      TEXT    CHECK (suspend_category IN ('security_concern', 'contract_pause', 'unexpected_api_behaviour')),
   reactivated_by        BLOB    REFERENCES users (id),
   reactivated_at_us     INTEGER,
   revoked_by            BLOB    REFERENCES users (id),
@@ -81,7 +81,8 @@ CREATE TABLE integrations (
   FOREIGN KEY (id, staged_generation) REFERENCES api_keys (integration_id, generation)
 ) STRICT;
 
-CREATE INDEX integrations_by_status ON integrations (organisation_id, status, id);
+CREATE INDEX integrations_by_organisation ON integrations (organisation_id, id);
+CREATE INDEX integrations_by_name ON integrations (organisation_id, name COLLATE NOCASE);
 -- A revoked integration lets go of its client: the partner may come back with it (S142).
 CREATE UNIQUE INDEX integrations_by_client ON integrations (client_issuer, client_id) WHERE status <> 'revoked';
 
@@ -117,6 +118,8 @@ CREATE TRIGGER integration_keeps BEFORE UPDATE ON integrations BEGIN
            AND NOT (OLD.status = 'suspended' AND NEW.status = 'active')
            AND NOT (OLD.status = 'active' AND NEW.status = 'suspended' AND NEW.reactivated_by IS NULL))
        OR (NEW.revoked_by IS NOT OLD.revoked_by AND NEW.status <> 'revoked');
+  SELECT RAISE(ABORT, 'the client of an active integration is fixed')
+    WHERE OLD.status = 'active' AND (NEW.client_id IS NOT OLD.client_id OR NEW.client_issuer IS NOT OLD.client_issuer);
   SELECT RAISE(ABORT, 'the owner must be an active member of the organisation')
     WHERE NEW.owner_id <> OLD.owner_id
       AND NOT EXISTS (SELECT 1 FROM members WHERE organisation_id = NEW.organisation_id AND user_id = NEW.owner_id);
