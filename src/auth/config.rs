@@ -3,6 +3,8 @@
 use ipnet::IpNet;
 use serde::Deserialize;
 
+use super::jwt;
+
 /// What the checks are set to.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -15,6 +17,11 @@ pub struct Config {
     pub failing_addresses_max: u64,
     /// Keys kept in the look-up cache.
     pub cached_keys_max: u64,
+    /// How tokens are verified.
+    pub tokens: jwt::Config,
+    /// Issuers on the network whose tokens are believed, beside the embedded one.
+    #[serde(default)]
+    pub issuers: Vec<jwt::IssuerConfig>,
 }
 
 impl Config {
@@ -28,9 +35,10 @@ impl Config {
             ("failing_addresses_max", self.failing_addresses_max),
             ("cached_keys_max", self.cached_keys_max),
         ];
-        match limits.iter().find(|(_, value)| *value == 0) {
-            Some((key, _)) => Err(format!("auth.{key} = 0: must be at least 1")),
-            None => Ok(()),
+        if let Some((key, _)) = limits.iter().find(|(_, value)| *value == 0) {
+            return Err(format!("auth.{key} = 0: must be at least 1"));
         }
+        self.tokens.check()?;
+        jwt::IssuerConfig::check_all(&self.issuers)
     }
 }

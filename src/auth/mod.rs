@@ -4,6 +4,9 @@
 //! [`sync`] keeps in step with the control plane, and the keys of the token issuers. The order of its checks is
 //! `api.md` §3: token, key, status, binding, address, window and quota, scope.
 
+pub mod jwks;
+pub mod jwt;
+
 mod allowlist;
 mod client_addr;
 mod config;

@@ -31,4 +31,6 @@ metrics! {
     counter LISTENER_ACCEPT_ERRORS_TOTAL = "sensorgate_listener_accept_errors_total", "Times the kernel could not hand over a connection (mostly: too many open files), by port.";
     gauge LISTENER_REQUESTS_IN_FLIGHT = "sensorgate_listener_requests_in_flight", "Requests being worked on now, by port.";
     counter LISTENER_CERTIFICATE_RELOADS_TOTAL = "sensorgate_listener_certificate_reloads_total", "Changed certificate files, by result (ok: in use; failed: the old ones stay in use).";
+    counter AUTH_TOKENS_TOTAL = "sensorgate_auth_tokens_total", "Tokens by outcome: cached, verified, or the cause of the refusal.";
+    counter AUTH_KEY_FETCHES_TOTAL = "sensorgate_auth_key_fetches_total", "Fetches of token issuers' keys by outcome (ok, failed).";
 }
