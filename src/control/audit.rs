@@ -4,7 +4,9 @@
 //! again: its hash covers the very bytes. The columns that lists filter by are computed from that text by the
 //! database, so that they cannot disagree with it. Entries hold no secret (S084).
 
+mod list;
 mod seal;
+mod verify;
 
 use std::net::IpAddr;
 
@@ -13,8 +15,12 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-pub use self::seal::Head;
 pub(super) use self::seal::Seal;
+pub use self::{
+    list::{AuditFilter, Entry},
+    seal::Head,
+    verify::{Fault, Verdict},
+};
 use super::{Actor, Control, Error, db::Tx};
 use crate::model::{EquipmentId, IntegrationId, OrganisationId, ProblemCode, RequestId, UserId};
 

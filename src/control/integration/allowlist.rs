@@ -92,8 +92,8 @@ fn parse_all(texts: &[String]) -> Result<Vec<IpNet>, Error> {
     Ok(entries)
 }
 
-/// One network in CIDR notation. Host bits are cut off, and IPv4 written inside IPv6 becomes IPv4, as callers' addresses
-/// do before they are compared (S248).
+/// One network in CIDR notation. Host bits are cut off, and IPv4 written inside IPv6 becomes IPv4, as callers'
+/// addresses do before they are compared (S248).
 fn parse(text: &str) -> Result<IpNet, String> {
     // The standard library refuses 010.0.0.1, which some read as octal; so the address goes through it, not through
     // the network's own parser.

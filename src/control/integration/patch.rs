@@ -165,8 +165,8 @@ fn store(tx: &Tx<'_>, before: &Integration, wanted: &Wanted) -> Result<(), Error
         .prepare_cached(
             "UPDATE integrations SET version = version + 1, updated_at_us = :now, name = :name,
                description = :description, owner_id = :owner_id, scopes = :scopes, rpm = :rpm,
-               daily_quota = :daily_quota, contacts = :contacts, client_issuer = coalesce(:client_issuer, client_issuer),
-               client_id = coalesce(:client_id, client_id),
+               daily_quota = :daily_quota, contacts = :contacts,
+               client_issuer = coalesce(:client_issuer, client_issuer), client_id = coalesce(:client_id, client_id),
                client_secret_hash = CASE WHEN :client_id IS NULL THEN client_secret_hash END
              WHERE id = :id AND organisation_id = :organisation_id AND version = :version AND status <> 'revoked'",
         )?

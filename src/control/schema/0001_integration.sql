@@ -147,7 +147,7 @@ CREATE TRIGGER integration_keys BEFORE UPDATE ON integrations BEGIN
        OR (NEW.key_generation IS NOT OLD.key_generation AND NEW.status <> 'active');
   SELECT RAISE(ABORT, 'only the newest key can be live')
     WHERE NEW.key_generation IS NOT OLD.key_generation
-      AND NEW.key_generation <> (SELECT max(generation) FROM api_keys WHERE integration_id = NEW.id);
+      AND NEW.key_generation IS NOT (SELECT max(generation) FROM api_keys WHERE integration_id = NEW.id);
 END;
 
 CREATE TRIGGER integration_stays BEFORE DELETE ON integrations BEGIN
