@@ -8,6 +8,7 @@ pub mod jwks;
 pub mod jwt;
 
 mod allowlist;
+mod authenticator;
 mod client_addr;
 mod config;
 mod principal;
@@ -24,6 +25,7 @@ mod registry;
 pub mod sync;
 mod window;
 
+pub use authenticator::{Authenticator, Call};
 pub use client_addr::ClientAddr;
 pub use principal::Principal;
 

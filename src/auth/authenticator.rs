@@ -1,0 +1,213 @@
+//! The checks, in the order of `api.md` §3. One for both edges.
+
+use std::{net::IpAddr, num::NonZeroU32, sync::Arc};
+
+use http::HeaderMap;
+
+use super::{
+    Cause, ClientAddr, Config, Credential, Denial, Integration, Principal, RateState, Registry, allowlist,
+    failures::Failures,
+    jwt::{TokenError, VerifiedToken, Verifier},
+};
+use crate::model::{ApiKey, IntegrationFacts, ProblemCode, RequestId, Scope, Status};
+
+/// Seconds that a caller should wait for the keys of an issuer that cannot be reached.
+const ISSUER_RETRY_S: u64 = 5;
+
+/// One call, as the edge knows it before anybody is believed.
+#[derive(Debug, Clone, Copy)]
+pub struct Call {
+    /// The true address of the caller, by [`Authenticator::client_addr`].
+    pub addr: IpAddr,
+    /// Our id of the request.
+    pub request_id: RequestId,
+    /// Now, in microseconds since the Unix epoch.
+    pub now_us: i64,
+}
+
+impl Call {
+    fn now_s(&self) -> u64 {
+        seconds(self.now_us)
+    }
+}
+
+/// Lets callers in, or tells why not.
+#[derive(Debug)]
+pub struct Authenticator {
+    registry: Arc<Registry>,
+    verifier: Arc<Verifier>,
+    client_addr: ClientAddr,
+    failures: Failures,
+}
+
+impl Authenticator {
+    /// Over the integrations of `registry` and the issuers of `verifier`.
+    #[must_use]
+    pub fn new(registry: Arc<Registry>, verifier: Arc<Verifier>, config: &Config) -> Self {
+        let per_minute = NonZeroU32::new(config.failures_per_minute).unwrap_or(NonZeroU32::MIN);
+        Self {
+            registry,
+            verifier,
+            client_addr: ClientAddr::new(config.trusted_proxies.clone()),
+            failures: Failures::new(per_minute, config.failing_addresses_max),
+        }
+    }
+
+    /// The true address behind `peer` (S250).
+    #[must_use]
+    pub fn client_addr(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        self.client_addr.resolve(peer, headers)
+    }
+
+    /// The figures shown to who has not proved both credentials (A23).
+    #[must_use]
+    pub fn anonymous_rate(&self, addr: IpAddr, now_us: i64) -> RateState {
+        self.failures.rate_state(addr, seconds(now_us))
+    }
+
+    /// Everything up to and including the IP allowlist. Neither a 401 nor an IP 403 costs the integration anything
+    /// (A27), and every 401 counts against the address.
+    ///
+    /// # Errors
+    /// The first check that fails.
+    pub async fn authenticate(&self, headers: &HeaderMap, call: &Call) -> Result<Principal, Denial> {
+        match Credential::from_headers(headers) {
+            Some(credential) => self.authenticate_credential(&credential, call).await,
+            None => {
+                self.shut_out(call)?;
+                Err(self.fail(call, ProblemCode::MissingCredential, Cause::MissingCredential, None))
+            }
+        }
+    }
+
+    /// The same for credentials that came another way than in headers (MQTT's CONNECT).
+    ///
+    /// # Errors
+    /// The first check that fails.
+    pub async fn authenticate_credential(&self, credential: &Credential<'_>, call: &Call) -> Result<Principal, Denial> {
+        self.shut_out(call)?;
+        let token = match self.verifier.verify(credential.token, call.now_us).await {
+            Ok(token) => token,
+            Err(error) => return Err(self.refuse_token(call, &error)),
+        };
+        let (integration, generation) = self.identify(credential.api_key, call)?;
+        let facts = integration.facts();
+        self.check_live(&facts, generation, call)?;
+        self.check_binding(&facts, &token, call)?;
+        let now_s = call.now_s();
+        if !allowlist::allows(facts.allowlist.as_deref(), call.addr) {
+            return Err(Denial {
+                problem: ProblemCode::IpNotAllowed,
+                cause: Cause::IpNotAllowed,
+                rate: integration.rate_state(now_s),
+                retry_after_s: None,
+                detail: Some(format!("Your address {} is not on the integration's allowlist.", call.addr)),
+                integration_id: Some(facts.id),
+            });
+        }
+        integration.touch(now_s);
+        Ok(Principal::new(integration, facts, generation, call.addr, token.expires_s))
+    }
+
+    /// Charges the minute window and the daily quota with one request, then judges the scope (A27).
+    ///
+    /// # Errors
+    /// 429 where a limit is used up; 403 where `scope` was not granted.
+    pub fn admit(&self, principal: &Principal, scope: Option<Scope>, now_us: i64) -> Result<RateState, Denial> {
+        let now_s = seconds(now_us);
+        let integration = &principal.integration;
+        let denied = |problem, cause, rate: RateState, retry_after_s, detail| Denial {
+            problem,
+            cause,
+            rate,
+            retry_after_s,
+            detail,
+            integration_id: Some(principal.facts.id),
+        };
+        let wait_s = |rate: &RateState| Some(rate.reset_s.saturating_sub(now_s).max(1));
+        let rate = integration
+            .window
+            .take(integration.rpm(now_s), now_s)
+            .map_err(|rate| denied(ProblemCode::RateLimited, Cause::RateLimited, rate, wait_s(&rate), None))?;
+        integration.quota.take(principal.facts.daily_quota, now_s).map_err(|rate| {
+            denied(ProblemCode::DailyQuotaExceeded, Cause::DailyQuotaExceeded, rate, wait_s(&rate), None)
+        })?;
+        match scope {
+            Some(scope) if !integration.facts().scopes.contains(scope) => {
+                let detail = format!("This call needs the scope {scope}, which the integration was not granted.");
+                Err(denied(ProblemCode::InsufficientScope, Cause::InsufficientScope, rate, None, Some(detail)))
+            }
+            _ => Ok(rate),
+        }
+    }
+
+    fn shut_out(&self, call: &Call) -> Result<(), Denial> {
+        let now_s = call.now_s();
+        match self.failures.blocked_until_s(call.addr, now_s) {
+            None => Ok(()),
+            Some(until_s) => Err(Denial {
+                problem: ProblemCode::TooManyFailures,
+                cause: Cause::TooManyFailures,
+                rate: self.failures.rate_state(call.addr, now_s),
+                retry_after_s: Some(until_s.saturating_sub(now_s).max(1)),
+                detail: None,
+                integration_id: None,
+            }),
+        }
+    }
+
+    /// The integration behind the key. The form is checked before anything is hashed.
+    fn identify(&self, api_key: &str, call: &Call) -> Result<(Arc<Integration>, u64), Denial> {
+        let generic = |cause| self.fail(call, ProblemCode::Unauthorized, cause, None);
+        let key = ApiKey::parse(api_key).map_err(|_| generic(Cause::KeyMalformed))?;
+        let entry = self.registry.key(&key.hash()).ok_or_else(|| generic(Cause::KeyUnknown))?;
+        Ok((entry.integration, entry.generation))
+    }
+
+    fn check_live(&self, facts: &IntegrationFacts, generation: u64, call: &Call) -> Result<(), Denial> {
+        let cause = if facts.status != Status::Active {
+            Cause::IntegrationNotActive
+        } else if facts.key_generation != generation {
+            Cause::KeySuperseded
+        } else {
+            return Ok(());
+        };
+        Err(self.fail(call, ProblemCode::Unauthorized, cause, Some(facts)))
+    }
+
+    fn check_binding(&self, facts: &IntegrationFacts, token: &VerifiedToken, call: &Call) -> Result<(), Denial> {
+        if facts.client.as_ref() == Some(&token.client) {
+            return Ok(());
+        }
+        Err(self.fail(call, ProblemCode::Unauthorized, Cause::CredentialMismatch, Some(facts)))
+    }
+
+    fn refuse_token(&self, call: &Call, error: &TokenError) -> Denial {
+        let problem = error.problem();
+        if problem != ProblemCode::IssuerUnavailable {
+            return self.fail(call, problem, Cause::Token(error.cause()), None);
+        }
+        // Our own trouble, so it does not count against the caller.
+        let rate = self.failures.rate_state(call.addr, call.now_s());
+        let cause = Cause::Token(error.cause());
+        Denial { problem, cause, rate, retry_after_s: Some(ISSUER_RETRY_S), detail: None, integration_id: None }
+    }
+
+    /// A 401: counted against the address, and shown the anonymous figures whatever its cause.
+    fn fail(&self, call: &Call, problem: ProblemCode, cause: Cause, facts: Option<&IntegrationFacts>) -> Denial {
+        let now_s = call.now_s();
+        self.failures.count(call.addr, now_s);
+        Denial {
+            problem,
+            cause,
+            rate: self.failures.rate_state(call.addr, now_s),
+            retry_after_s: None,
+            detail: None,
+            integration_id: facts.map(|facts| facts.id),
+        }
+    }
+}
+
+fn seconds(now_us: i64) -> u64 {
+    u64::try_from(now_us / 1_000_000).unwrap_or(0)
+}
