@@ -58,6 +58,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Who is let in.
     pub auth: crate::auth::Config,
+    /// The embedded token issuer.
+    pub issuer: crate::issuer::Config,
     /// How a batch is judged.
     pub ingest: crate::ingest::Config,
     /// What may be measured.
@@ -93,10 +95,33 @@ impl Config {
             return Err(Error::Check("data_dir = \"\": name a directory".to_owned()));
         }
         self.auth.check().map_err(Error::Check)?;
+        self.issuer.check().map_err(Error::Check)?;
+        self.check_issuers().map_err(Error::Check)?;
         self.ingest.check().map_err(Error::Check)?;
         crate::ingest::config::metric_table(&self.metrics).map_err(Error::Check)?;
         self.control.check().map_err(Error::Check)?;
         self.telemetry.check().map_err(Error::Check)
+    }
+
+    /// The embedded issuer and the others must not contradict each other.
+    fn check_issuers(&self) -> Result<(), String> {
+        let (issuer, tokens) = (&self.issuer, &self.auth.tokens);
+        if !issuer.enabled {
+            let nobody = self.auth.issuers.is_empty();
+            return if nobody {
+                Err("issuer.enabled = false: then auth.issuers must name one".to_owned())
+            } else {
+                Ok(())
+            };
+        }
+        if self.auth.issuers.iter().any(|other| other.issuer == issuer.url) {
+            return Err(format!("auth.issuers: issuer = \"{}\" is the embedded one (issuer.url)", issuer.url));
+        }
+        if tokens.lifetime_enforced && issuer.token_lifetime_s > tokens.lifetime_max_s {
+            let (ours, most) = (issuer.token_lifetime_s, tokens.lifetime_max_s);
+            return Err(format!("issuer.token_lifetime_s = {ours}: more than auth.tokens.lifetime_max_s = {most}"));
+        }
+        Ok(())
     }
 }
 

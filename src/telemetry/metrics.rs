@@ -33,4 +33,5 @@ metrics! {
     counter LISTENER_CERTIFICATE_RELOADS_TOTAL = "sensorgate_listener_certificate_reloads_total", "Changed certificate files, by result (ok: in use; failed: the old ones stay in use).";
     counter AUTH_TOKENS_TOTAL = "sensorgate_auth_tokens_total", "Tokens by outcome: cached, verified, or the cause of the refusal.";
     counter AUTH_KEY_FETCHES_TOTAL = "sensorgate_auth_key_fetches_total", "Fetches of token issuers' keys by outcome (ok, failed).";
+    counter ISSUER_TOKEN_REQUESTS_TOTAL = "sensorgate_issuer_token_requests_total", "Requests for tokens by outcome: issued, or the OAuth error code.";
 }
