@@ -6,6 +6,7 @@
 
 pub mod budget;
 pub mod config;
+pub mod parse;
 pub mod result;
 pub mod submission;
 
