@@ -1,6 +1,7 @@
 //! What the tests of this room share: a database in a temporary directory, an organisation, its administrators.
 
 mod base;
+mod credential;
 mod lifecycle;
 
 use std::path::Path;
