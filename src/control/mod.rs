@@ -13,12 +13,15 @@ mod change;
 mod column;
 mod config;
 mod db;
+mod equipment;
+mod equipment_type;
 mod error;
 pub mod integration;
 mod metric_number;
 mod organisation;
 pub mod page;
 mod password;
+mod permission;
 mod schema;
 mod session;
 mod text;
@@ -33,12 +36,18 @@ pub use actor::Actor;
 pub use change::{Change, ChangeListener, Cut};
 pub use config::Config;
 pub use db::{Control, Issuers};
+pub use equipment::{
+    BULK_ITEMS_MAX, BulkSummary, BulkUpsert, EXTERNAL_ID_BYTES_MAX, Equipment, EquipmentFilter, EquipmentPatch,
+    Refusal, UpsertedEquipment,
+};
+pub use equipment_type::{EQUIPMENT_TYPES, EquipmentType};
 pub use error::{Error, FieldError};
 pub use integration::Integration;
 pub use organisation::{Bootstrapped, FirstAdministrator, Organisation};
 pub use page::{Page, PageRequest};
 pub use password::{PASSWORD_BYTES_MAX, PASSWORD_LENGTH_MIN, Password};
+pub use permission::{PERMISSION, Standing};
 pub use session::{Session, SessionKey, SessionToken, SignedIn, TOKEN_PREFIX};
 pub use usage::{KeyUsage, QuotaUsage};
-pub use user::{NewUser, PERMISSION, Standing, User, UserPatch};
+pub use user::{NewUser, User, UserPatch};
 pub use vendor::{VENDORS, Vendor};

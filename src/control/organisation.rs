@@ -4,10 +4,10 @@ use rusqlite::OptionalExtension;
 use serde_json::json;
 
 use super::{
-    Control, Error, FieldError, Password,
+    Control, Error, FieldError, PERMISSION, Password,
     audit::{self, AuditEntry, Target},
     db::Tx,
-    user::{self, PERMISSION},
+    user,
 };
 use crate::model::{OrganisationId, UserId};
 

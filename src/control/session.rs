@@ -10,11 +10,10 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::{
-    Control, Error, FieldError, Password,
+    Control, Error, FieldError, Password, Standing,
     audit::{self, AuditEntry, Target},
     db::{Tx, now_us},
     password,
-    user::Standing,
 };
 use crate::model::{OrganisationId, RequestId, UserId};
 

@@ -1,0 +1,440 @@
+//! The equipment registry: what an integration reports readings of (S275–S284).
+//!
+//! Equipment is retired, never deleted, and keeps its number for ever, so that its history goes on naming it. An
+//! external id belongs to one piece of equipment of its integration, byte for byte, also once that is retired.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension, Row};
+use serde_json::{Value, json};
+
+use super::{
+    Actor, Change, Control, Error, FieldError, Page, PageRequest,
+    audit::{self, AuditEntry, Target},
+    db::Tx,
+    user,
+};
+use crate::model::{EquipmentFacts, EquipmentId, EquipmentKind, EquipmentNumber, IntegrationId, OrganisationId};
+
+mod bulk;
+mod draft;
+
+use draft::Draft;
+
+pub use bulk::{BULK_ITEMS_MAX, BulkSummary, BulkUpsert, Refusal, UpsertedEquipment};
+
+/// Longest external id, in bytes.
+pub const EXTERNAL_ID_BYTES_MAX: usize = 128;
+/// Keeps the cursors of this list out of others.
+const CURSOR: &str = "equipment:";
+/// Equipment handed over at a time when the process starts.
+const EXPORT_CHUNK: usize = 10_000;
+
+/// A sensor, controller, actuator or monitor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Equipment {
+    /// The public id.
+    pub id: EquipmentId,
+    /// The number that series are made of.
+    pub number: EquipmentNumber,
+    /// Which integration reports it.
+    pub integration_id: IntegrationId,
+    /// One of the four kinds.
+    pub kind: EquipmentKind,
+    /// Its type, from [`super::EQUIPMENT_TYPES`].
+    pub type_name: Option<String>,
+    /// The partner's own name for it, byte for byte.
+    pub external_id: Option<String>,
+    /// For people.
+    pub name: Option<String>,
+    /// Where it is: the room.
+    pub room: Option<String>,
+    /// Where it is within the room.
+    pub location: Option<String>,
+    /// Retired equipment takes no further readings.
+    pub retired: bool,
+    /// Grows by one with each change.
+    pub version: u64,
+    /// When it was registered, in microseconds (Unix).
+    pub created_at_us: i64,
+    /// When it last changed, in microseconds (Unix).
+    pub updated_at_us: i64,
+}
+
+impl Equipment {
+    /// What ingest needs to know of it.
+    #[must_use]
+    pub fn facts(&self) -> EquipmentFacts {
+        EquipmentFacts {
+            id: self.id,
+            integration_id: self.integration_id,
+            number: self.number,
+            kind: self.kind,
+            external_id: self.external_id.as_deref().map(Arc::from),
+            retired: self.retired,
+        }
+    }
+}
+
+/// What a caller says of a piece of equipment. An outer `None` leaves a field as it is (or empty, for new equipment),
+/// an inner one empties it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EquipmentPatch {
+    /// One of the four kinds, as spelled by the caller.
+    pub kind: Option<String>,
+    /// See [`Equipment::type_name`].
+    pub type_name: Option<Option<String>>,
+    /// See [`Equipment::external_id`].
+    pub external_id: Option<Option<String>>,
+    /// See [`Equipment::name`].
+    pub name: Option<Option<String>>,
+    /// See [`Equipment::room`].
+    pub room: Option<Option<String>>,
+    /// See [`Equipment::location`].
+    pub location: Option<Option<String>>,
+    /// `active` or `retired`, as spelled by the caller.
+    pub status: Option<String>,
+}
+
+/// Which equipment a list shows.
+#[derive(Debug, Clone, Default)]
+pub struct EquipmentFilter {
+    /// Of this integration.
+    pub integration_id: Option<IntegrationId>,
+    /// With this external id, byte for byte.
+    pub external_id: Option<String>,
+    /// Of this kind.
+    pub kind: Option<EquipmentKind>,
+    /// Retired, or not.
+    pub retired: Option<bool>,
+    /// In this room, byte for byte.
+    pub room: Option<String>,
+    /// With this text in its name, external id, room or location, whatever the case.
+    pub q: Option<String>,
+}
+
+impl Control {
+    /// Equipment of `organisation_id` in order of registration.
+    pub async fn equipment_list(
+        &self,
+        organisation_id: OrganisationId,
+        filter: EquipmentFilter,
+        request: PageRequest,
+    ) -> Result<Page<Equipment>, Error> {
+        let limit = request.limit()?;
+        let after = request.after(CURSOR)?.map(|key| key.try_into().map(u32::from_be_bytes)).transpose();
+        let after = after.map_err(|_| Error::InvalidParameter("cursor is not one that this list gave out"))?;
+        self.read(move |connection| {
+            let after = after.map(EquipmentNumber);
+            let equipment = list(connection, organisation_id, &filter, after, limit + 1)?;
+            Ok(Page::cut(equipment, limit, CURSOR, |one| one.number.0.to_be_bytes().to_vec()))
+        })
+        .await
+    }
+
+    /// Equipment of `organisation_id` from number `after` on, for callers who count in numbers, at most `limit`.
+    pub async fn equipment_after(
+        &self,
+        organisation_id: OrganisationId,
+        filter: EquipmentFilter,
+        after: Option<EquipmentNumber>,
+        limit: usize,
+    ) -> Result<Vec<Equipment>, Error> {
+        self.read(move |connection| list(connection, organisation_id, &filter, after, limit)).await
+    }
+
+    /// One piece of equipment of `organisation_id`.
+    pub async fn equipment(&self, organisation_id: OrganisationId, id: EquipmentId) -> Result<Equipment, Error> {
+        self.read(move |connection| find(connection, organisation_id, id)).await
+    }
+
+    /// Registers a piece of equipment.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for fields, [`Error::Conflict`] for an external id that is taken.
+    pub async fn create_equipment(
+        &self,
+        actor: Actor,
+        integration_id: IntegrationId,
+        new: EquipmentPatch,
+    ) -> Result<Equipment, Error> {
+        let create = move |tx: &Tx<'_>| {
+            tx.attempt(&actor, "equipment_create_refused", Target::Integration(integration_id));
+            actor.require_permission(tx)?;
+            require_integration(tx, actor.organisation_id, integration_id)?;
+            let draft = Draft::new(integration_id, &new).map_err(Error::Invalid)?;
+            require_free_external_id(tx, &draft, None)?;
+            let equipment = insert(tx, actor.organisation_id, &draft)?;
+            let entry = AuditEntry::by(&actor, "equipment_create", Target::Equipment(equipment.id));
+            audit::append(tx, AuditEntry { after: Some(description(&equipment)), ..entry })?;
+            let change = Change::Equipment(vec![equipment.facts()]);
+            Ok((equipment, vec![change]))
+        };
+        Ok(self.change(create).await?.0)
+    }
+
+    /// Changes a piece of equipment, all fields or none. A renamed external id takes effect for the next request; its
+    /// history stays (S281). `version` is the one that the actor has read, where they say so.
+    ///
+    /// # Errors
+    /// As [`Control::create_equipment`], and [`Error::VersionConflict`].
+    pub async fn update_equipment(
+        &self,
+        actor: Actor,
+        id: EquipmentId,
+        patch: EquipmentPatch,
+        version: Option<u64>,
+    ) -> Result<Equipment, Error> {
+        let update = move |tx: &Tx<'_>| {
+            tx.attempt(&actor, "equipment_update_refused", Target::Equipment(id));
+            actor.require_permission(tx)?;
+            let before = find(tx, actor.organisation_id, id)?;
+            if version.is_some_and(|version| version != before.version) {
+                return Err(Error::VersionConflict { current: before.version });
+            }
+            let draft = Draft::of(&before).patched(&patch).map_err(Error::Invalid)?;
+            if draft == Draft::of(&before) {
+                return Ok((before, vec![]));
+            }
+            require_free_external_id(tx, &draft, Some(id))?;
+            let after = update(tx, &before, &draft)?;
+            let action = match (before.retired, after.retired) {
+                (false, true) => "equipment_retire",
+                (true, false) => "equipment_return",
+                _ => "equipment_update",
+            };
+            let (was, is) = user::difference(&description(&before), &description(&after));
+            let entry = AuditEntry::by(&actor, action, Target::Equipment(id));
+            audit::append(tx, AuditEntry { before: Some(was.into()), after: Some(is.into()), ..entry })?;
+            let change = Change::Equipment(vec![after.facts()]);
+            Ok((after, vec![change]))
+        };
+        Ok(self.change(update).await?.0)
+    }
+
+    /// All equipment of all organisations, a few thousand pieces at a time, for the start of the process. `visit` runs
+    /// on a blocking thread.
+    pub async fn each_equipment<F>(&self, mut visit: F) -> Result<(), Error>
+    where
+        F: FnMut(Vec<EquipmentFacts>) + Send + 'static,
+    {
+        self.read(move |connection| {
+            let mut statement = connection
+                .prepare("SELECT number, id, integration_id, kind, external_id, status = 'retired' FROM equipment")?;
+            let mut rows = statement.query([])?;
+            let mut chunk = Vec::with_capacity(EXPORT_CHUNK);
+            while let Some(row) = rows.next()? {
+                chunk.push(EquipmentFacts {
+                    number: EquipmentNumber(row.get(0)?),
+                    id: row.get(1)?,
+                    integration_id: row.get(2)?,
+                    kind: row.get(3)?,
+                    external_id: row.get::<_, Option<String>>(4)?.map(Arc::from),
+                    retired: row.get(5)?,
+                });
+                if chunk.len() == EXPORT_CHUNK {
+                    visit(std::mem::replace(&mut chunk, Vec::with_capacity(EXPORT_CHUNK)));
+                }
+            }
+            visit(chunk);
+            Ok(())
+        })
+        .await
+    }
+}
+
+const COLUMNS: &str = "number, id, integration_id, kind, type, external_id, name, room, location,
+    status = 'retired', version, created_at_us, updated_at_us";
+
+fn equipment_row(row: &Row<'_>) -> rusqlite::Result<Equipment> {
+    Ok(Equipment {
+        number: EquipmentNumber(row.get(0)?),
+        id: row.get(1)?,
+        integration_id: row.get(2)?,
+        kind: row.get(3)?,
+        type_name: row.get(4)?,
+        external_id: row.get(5)?,
+        name: row.get(6)?,
+        room: row.get(7)?,
+        location: row.get(8)?,
+        retired: row.get(9)?,
+        version: row.get(10)?,
+        created_at_us: row.get(11)?,
+        updated_at_us: row.get(12)?,
+    })
+}
+
+fn find(connection: &Connection, organisation_id: OrganisationId, id: EquipmentId) -> Result<Equipment, Error> {
+    connection
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM equipment WHERE id = ?1 AND organisation_id = ?2"))?
+        .query_row((id, organisation_id), equipment_row)
+        .optional()?
+        .ok_or(Error::NotFound("equipment"))
+}
+
+fn list(
+    connection: &Connection,
+    organisation_id: OrganisationId,
+    filter: &EquipmentFilter,
+    after: Option<EquipmentNumber>,
+    limit: usize,
+) -> Result<Vec<Equipment>, Error> {
+    let mut sql = format!("SELECT {COLUMNS} FROM equipment WHERE organisation_id = :org AND number > :after");
+    let after = after.map_or(0, |number| number.0);
+    let pattern = filter.q.as_deref().map(like_pattern);
+    let mut values: Vec<(&str, &dyn rusqlite::ToSql)> =
+        vec![(":org", &organisation_id), (":after", &after), (":limit", &limit)];
+    // Written out by hand, so that each filter meets its index and none is there for nothing.
+    if let Some(id) = &filter.integration_id {
+        sql.push_str(" AND integration_id = :integration");
+        values.push((":integration", id));
+    }
+    if let Some(external_id) = &filter.external_id {
+        sql.push_str(" AND external_id = :external");
+        values.push((":external", external_id));
+    }
+    if let Some(kind) = &filter.kind {
+        sql.push_str(" AND kind = :kind");
+        values.push((":kind", kind));
+    }
+    if let Some(retired) = &filter.retired {
+        sql.push_str(" AND (status = 'retired') = :retired");
+        values.push((":retired", retired));
+    }
+    if let Some(room) = &filter.room {
+        sql.push_str(" AND room = :room");
+        values.push((":room", room));
+    }
+    if let Some(pattern) = &pattern {
+        sql.push_str(
+            " AND (name LIKE :q ESCAPE '\\' OR external_id LIKE :q ESCAPE '\\' OR room LIKE :q ESCAPE '\\'
+                OR location LIKE :q ESCAPE '\\')",
+        );
+        values.push((":q", pattern));
+    }
+    sql.push_str(" ORDER BY number LIMIT :limit");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map(values.as_slice(), equipment_row)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// A LIKE pattern that means `text` anywhere, with `\` as its escape.
+fn like_pattern(text: &str) -> String {
+    let mut pattern = String::from("%");
+    for c in text.chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    pattern
+}
+
+/// Refuses equipment for an integration that does not exist here, or no longer lives. Unknown and foreign ones answer
+/// the same (S008).
+fn require_integration(tx: &Tx<'_>, organisation_id: OrganisationId, id: IntegrationId) -> Result<(), Error> {
+    match integration_refusal(tx, organisation_id, id)? {
+        None => Ok(()),
+        Some(message) => Err(Error::Invalid(vec![FieldError::new("integration_id", message)])),
+    }
+}
+
+fn integration_refusal(
+    tx: &Tx<'_>,
+    organisation_id: OrganisationId,
+    id: IntegrationId,
+) -> Result<Option<&'static str>, Error> {
+    let status: Option<String> = tx
+        .prepare_cached("SELECT status FROM integrations WHERE id = ?1 AND organisation_id = ?2")?
+        .query_row((id, organisation_id), |row| row.get(0))
+        .optional()?;
+    Ok(match status.as_deref() {
+        None => Some("no such integration"),
+        Some("revoked") => Some("the integration is revoked"),
+        Some(_) => None,
+    })
+}
+
+/// Whose external id this is within its integration.
+fn by_external_id(
+    connection: &Connection,
+    integration_id: IntegrationId,
+    external_id: &str,
+) -> Result<Option<Equipment>, Error> {
+    Ok(connection
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM equipment WHERE integration_id = ?1 AND external_id = ?2"))?
+        .query_row((integration_id, external_id), equipment_row)
+        .optional()?)
+}
+
+fn require_free_external_id(tx: &Tx<'_>, draft: &Draft, own: Option<EquipmentId>) -> Result<(), Error> {
+    let Some(external_id) = &draft.external_id else { return Ok(()) };
+    match by_external_id(tx, draft.integration_id, external_id)? {
+        Some(other) if Some(other.id) != own => {
+            Err(Error::Conflict { field: "external_id", message: "other equipment of the integration has it" })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn insert(tx: &Tx<'_>, organisation_id: OrganisationId, draft: &Draft) -> Result<Equipment, Error> {
+    let sql = format!(
+        "INSERT INTO equipment (id, organisation_id, integration_id, kind, type, external_id, name, room, location,
+             status, created_at_us, updated_at_us)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11) RETURNING {COLUMNS}"
+    );
+    let values = (
+        EquipmentId::generate(),
+        organisation_id,
+        draft.integration_id,
+        draft.kind,
+        &draft.type_name,
+        &draft.external_id,
+        &draft.name,
+        &draft.room,
+        &draft.location,
+        status(draft.retired),
+        tx.now_us,
+    );
+    Ok(tx.prepare_cached(&sql)?.query_one(values, equipment_row)?)
+}
+
+fn update(tx: &Tx<'_>, before: &Equipment, draft: &Draft) -> Result<Equipment, Error> {
+    let sql = format!(
+        "UPDATE equipment SET kind = ?2, type = ?3, external_id = ?4, name = ?5, room = ?6, location = ?7, status = ?8,
+             version = version + 1, updated_at_us = ?9 WHERE number = ?1 RETURNING {COLUMNS}"
+    );
+    let values = (
+        before.number.0,
+        draft.kind,
+        &draft.type_name,
+        &draft.external_id,
+        &draft.name,
+        &draft.room,
+        &draft.location,
+        status(draft.retired),
+        tx.now_us,
+    );
+    Ok(tx.prepare_cached(&sql)?.query_one(values, equipment_row)?)
+}
+
+fn status(retired: bool) -> &'static str {
+    if retired { "retired" } else { "active" }
+}
+
+fn description(equipment: &Equipment) -> Value {
+    json!({
+        "integration_id": equipment.integration_id,
+        "kind": equipment.kind,
+        "type": equipment.type_name,
+        "external_id": equipment.external_id,
+        "name": equipment.name,
+        "room": equipment.room,
+        "location": equipment.location,
+        "status": status(equipment.retired),
+    })
+}
+
+#[cfg(test)]
+mod tests;
