@@ -34,4 +34,22 @@ metrics! {
     counter AUTH_TOKENS_TOTAL = "sensorgate_auth_tokens_total", "Tokens by outcome: cached, verified, or the cause of the refusal.";
     counter AUTH_KEY_FETCHES_TOTAL = "sensorgate_auth_key_fetches_total", "Fetches of token issuers' keys by outcome (ok, failed).";
     counter ISSUER_TOKEN_REQUESTS_TOTAL = "sensorgate_issuer_token_requests_total", "Requests for tokens by outcome: issued, or the OAuth error code.";
+    gauge SPOOL_BYTES = "sensorgate_spool_bytes", "Bytes in the spool's segments, delivered ones that are not dropped yet included.";
+    gauge SPOOL_BACKLOG_RECORDS = "sensorgate_spool_backlog_records", "Batches that are durable in the spool and not yet in the store.";
+    gauge SPOOL_FREE_DISK_BYTES = "sensorgate_spool_free_disk_bytes", "Free bytes in the spool's file system.";
+    counter SPOOL_APPENDED_RECORDS_TOTAL = "sensorgate_spool_appended_records_total", "Batches made durable.";
+    counter SPOOL_APPENDED_BYTES_TOTAL = "sensorgate_spool_appended_bytes_total", "Bytes of the batches made durable.";
+    histogram SPOOL_GROUP_RECORDS = "sensorgate_spool_group_records", "Batches made durable by one sync.";
+    histogram SPOOL_SYNC_SECONDS = "sensorgate_spool_sync_seconds", "How long a sync to disk took.";
+    gauge SPOOL_POISONED = "sensorgate_spool_poisoned", "1 when a write or sync failed and nothing more is taken until a restart.";
+    counter SPOOL_DAMAGES_TOTAL = "sensorgate_spool_damages_total", "Damaged stretches found in segments since the start.";
+    gauge SPOOL_CORRUPT_FILES = "sensorgate_spool_corrupt_files", "Copies of damaged segments that nobody has taken out of the directory `corrupt` yet.";
+    counter SPOOL_DISK_READ_BYTES_TOTAL = "sensorgate_spool_disk_read_bytes_total", "Bytes read back from segments because delivery had fallen behind what is kept in memory.";
+    gauge DELIVERY_BACKLOG_SECONDS = "sensorgate_delivery_backlog_seconds", "Age of the oldest batch that is not yet in the store.";
+    counter DELIVERY_READINGS_TOTAL = "sensorgate_delivery_readings_total", "Readings written to the store.";
+    counter DELIVERY_GROUPS_TOTAL = "sensorgate_delivery_groups_total", "Groups written to the store.";
+    histogram DELIVERY_WRITE_SECONDS = "sensorgate_delivery_write_seconds", "How long the store took for a group.";
+    counter DELIVERY_RETRIES_TOTAL = "sensorgate_delivery_retries_total", "Writes that the store could not take for now, and that were tried again.";
+    counter DELIVERY_QUARANTINED_TOTAL = "sensorgate_delivery_quarantined_total", "Readings and records put into quarantine because the store refused them or they could not be decoded.";
+    gauge DELIVERY_QUARANTINE_ROWS = "sensorgate_delivery_quarantine_rows", "Readings and records in quarantine.";
 }
