@@ -1,8 +1,12 @@
 //! What the tests of this room share: a database in a temporary directory, an organisation, its administrators.
 
+mod audit;
 mod base;
 mod credential;
 mod lifecycle;
+mod race;
+mod raw_sql;
+mod walk;
 
 use std::path::Path;
 
@@ -10,7 +14,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::{
-    Actor, Config, Control, Error, Issuers, PERMISSION,
+    Actor, Config, Control, Error, Issuers, PERMISSION, PageRequest,
     db::Tx,
     integration::{Credentials, Integration, NewIntegration},
 };

@@ -1,0 +1,259 @@
+//! Tampering with the audit log, and what it says of refusals.
+
+use super::{
+    lifecycle::{Try, in_status},
+    *,
+};
+use crate::{
+    control::audit::{AuditFilter, Entry, Fault, Verdict},
+    model::Status,
+};
+
+async fn entries(bed: &Bed) -> Vec<Entry> {
+    bed.control.audit_log(bed.organisation_id, AuditFilter::default(), Default::default()).await.unwrap().items
+}
+
+async fn verify(bed: &Bed) -> Verdict {
+    bed.control.verify_audit(bed.organisation_id).await.unwrap()
+}
+
+/// A log of 7 entries, and a prompt whose hand has taken the triggers away.
+async fn log_and_tamperer() -> (Bed, Connection) {
+    let bed = Bed::new(embedded()).await;
+    let (ann, bob) = (bed.administrator().await, bed.administrator().await);
+    let id = in_status(&bed, Status::Suspended, ann, bob).await.id;
+    for action in [Try::Update, Try::Regenerate, Try::Revoke] {
+        action.run(&bed, bob, id, None).await.unwrap();
+    }
+    let sql = bed.sql();
+    sql.execute_batch("DROP TRIGGER audit_follows; DROP TRIGGER audit_is_fixed; DROP TRIGGER audit_stays;").unwrap();
+    let verdict = verify(&bed).await;
+    assert_eq!((verdict.is_ok(), verdict.entries, verdict.head.unwrap().seq), (true, 7, 7));
+    (bed, sql)
+}
+
+// S288: any edit of the database shows, by the entry where it begins.
+#[tokio::test]
+async fn every_edit_of_an_entry_is_found() {
+    for (tampering, first_bad) in [
+        ("UPDATE audit_entries SET body = replace(body, 'odd traffic', 'ODD traffic') WHERE seq = 4", 4),
+        ("UPDATE audit_entries SET hash = zeroblob(32) WHERE seq = 2", 2),
+        ("DELETE FROM audit_entries WHERE seq = 3", 3),
+        ("DELETE FROM audit_entries WHERE seq = 1", 1),
+        ("DELETE FROM audit_entries WHERE seq >= 6", 6),
+        ("DELETE FROM audit_entries", 1),
+        (
+            "UPDATE audit_entries SET seq = 100 WHERE seq = 2; UPDATE audit_entries SET seq = 2 WHERE seq = 3;
+             UPDATE audit_entries SET seq = 3 WHERE seq = 100",
+            2,
+        ),
+        (
+            "INSERT INTO audit_entries (organisation_id, seq, body, hash)
+             SELECT organisation_id, 8, body, hash FROM audit_entries WHERE seq = 7",
+            8,
+        ),
+    ] {
+        let (bed, sql) = log_and_tamperer().await;
+        sql.execute_batch(tampering).unwrap();
+        let verdict = verify(&bed).await;
+        assert_eq!(verdict.first_bad_seq, Some(first_bad), "{tampering}: {verdict:?}");
+        assert!(!verdict.is_ok());
+    }
+}
+
+// S288: flipping any single bit of any body shows.
+#[tokio::test]
+async fn every_flipped_bit_is_found() {
+    let (bed, sql) = log_and_tamperer().await;
+    let body: Vec<u8> =
+        sql.query_row("SELECT CAST(body AS BLOB) FROM audit_entries WHERE seq = 3", [], |row| row.get(0)).unwrap();
+    let put = |bytes: &[u8]| {
+        sql.execute("UPDATE audit_entries SET body = CAST(?1 AS TEXT) WHERE seq = 3", [bytes]).unwrap();
+    };
+    // The generated columns refuse what is no JSON, so only flips that still are can be stored at all.
+    let mut stored = 0;
+    for index in (0..body.len()).step_by(7) {
+        let mut flipped = body.clone();
+        flipped[index] ^= 1 << (index % 7);
+        if sql.execute("UPDATE audit_entries SET body = CAST(?1 AS TEXT) WHERE seq = 3", [&flipped]).is_ok() {
+            stored += 1;
+            assert_eq!(verify(&bed).await.first_bad_seq, Some(3), "bit of byte {index}");
+        }
+        put(&body);
+    }
+    assert!(stored > 10, "{stored}");
+    assert!(verify(&bed).await.is_ok());
+}
+
+/// Rewrites every body from `from` on by `edit`, and computes the chain anew, as somebody who knows how it is made.
+fn recompute(sql: &Connection, edit: impl Fn(String) -> String) {
+    use sha2::{Digest, Sha256};
+    let mut previous = [0u8; 32];
+    let rows: Vec<(u64, String)> = sql
+        .prepare("SELECT seq, body FROM audit_entries ORDER BY seq")
+        .unwrap()
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    for (seq, body) in rows {
+        let body = edit(body);
+        let text = [b"sensorgate-audit-v1".as_slice(), &seq.to_be_bytes(), &previous, body.as_bytes()].concat();
+        previous = Sha256::digest(text).into();
+        sql.execute("UPDATE audit_entries SET body = ?1, hash = ?2 WHERE seq = ?3", (body, previous, seq)).unwrap();
+    }
+}
+
+// api.md §6: the head outside the database shows what the chain alone cannot.
+#[tokio::test]
+async fn a_chain_computed_anew_does_not_meet_the_head_and_never_will() {
+    let (mut bed, sql) = log_and_tamperer().await;
+    recompute(&sql, |body| body);
+    assert!(verify(&bed).await.is_ok(), "the same bytes make the same chain");
+    recompute(&sql, |body| body.replace("odd traffic", "holiday"));
+    let unmet = (Some(Fault::HeadUnmet), Some(7));
+    let verdict = verify(&bed).await;
+    assert_eq!((verdict.fault, verdict.first_bad_seq), unmet);
+    // Neither going on nor starting again makes the head follow.
+    bed.requested(bed.administrator().await).await;
+    bed.control = Control::open(bed.path(), &config(), embedded()).unwrap();
+    bed.requested(bed.administrator().await).await;
+    let verdict = verify(&bed).await;
+    assert_eq!((verdict.fault, verdict.first_bad_seq, verdict.entries), (unmet.0, unmet.1, 9));
+}
+
+#[tokio::test]
+async fn a_head_that_is_forged_or_gone_is_told() {
+    let (bed, _) = log_and_tamperer().await;
+    let path = bed.path().join(format!("audit/{}.head", bed.organisation_id));
+    let head = std::fs::read_to_string(&path).unwrap();
+    for (text, fault) in [
+        (head.replace("\"seq\": 7", "\"seq\": 6"), Fault::HeadForged),
+        ("{}".to_owned(), Fault::HeadForged),
+        (String::new(), Fault::HeadForged),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        assert_eq!(verify(&bed).await.fault, Some(fault));
+    }
+    std::fs::remove_file(&path).unwrap();
+    let reopened = Control::open(bed.path(), &config(), embedded()).unwrap();
+    assert_eq!(reopened.verify_audit(bed.organisation_id).await.unwrap().fault, Some(Fault::HeadMissing));
+    std::fs::write(&path, head).unwrap();
+    assert!(verify(&bed).await.is_ok());
+}
+
+// A crash between a commit and its head leaves the head behind: it catches up at the next start.
+#[tokio::test]
+async fn a_head_left_behind_by_a_crash_catches_up() {
+    let bed = Bed::new(embedded()).await;
+    let (ann, bob) = (bed.administrator().await, bed.administrator().await);
+    let integration = bed.requested(ann).await;
+    let path = bed.path().join(format!("audit/{}.head", bed.organisation_id));
+    let early = std::fs::read(&path).unwrap();
+    bed.control.approve(bob, integration.id, None).await.unwrap();
+    let late = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &early).unwrap();
+    let reopened = Control::open(bed.path(), &config(), embedded()).unwrap();
+    let verdict = reopened.verify_audit(bed.organisation_id).await.unwrap();
+    assert_eq!((verdict.is_ok(), verdict.head.unwrap().seq), (true, 2));
+    assert_ne!(std::fs::read(&path).unwrap(), early);
+    assert_ne!(early, late);
+}
+
+#[tokio::test]
+async fn a_signing_key_that_others_can_read_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let bed = Bed::new(embedded()).await;
+    let path = bed.path().join("audit/signing.key");
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+    let error = Control::open(bed.path(), &config(), embedded()).unwrap_err();
+    assert!(matches!(error, Error::AuditKey { .. }), "{error}");
+}
+
+// S096, S109, S206, S254, S285–S287: who, what, from where, why, before and after; refused attempts too.
+#[tokio::test]
+async fn each_action_and_each_refusal_is_one_entry() {
+    let bed = Bed::new(embedded()).await;
+    let (ann, bob) = (bed.administrator().await, bed.administrator().await);
+    let plain = bed.member("[]").await;
+    let ann = Actor { ip: Some("192.0.2.7".parse().unwrap()), ..ann };
+    let id = bed.requested(ann).await.id;
+    let _ = bed.control.approve(ann, id, None).await.unwrap_err();
+    let _ = bed.control.approve(plain, id, None).await.unwrap_err();
+    bed.control.approve(bob, id, None).await.unwrap();
+    bed.control.activate(ann, id, None).await.unwrap();
+    Try::Update.run(&bed, ann, id, None).await.unwrap();
+    bed.control.regenerate_key(ann, id, None, Some("routine rotation".to_owned())).await.unwrap();
+    bed.control.suspend(ann, id, None, " Späte Anfragen\n".to_owned(), None).await.unwrap();
+    let _ = Try::Reactivate.run(&bed, ann, id, None).await.unwrap_err();
+    // Refused for its state, not for the person: no entry.
+    let _ = Try::Activate.run(&bed, ann, id, None).await.unwrap_err();
+
+    let entries = entries(&bed).await;
+    let actions: Vec<&str> = entries.iter().map(|entry| entry.action.as_str()).collect();
+    assert_eq!(
+        actions,
+        [
+            "integration_create",
+            "integration_approve_refused",
+            "integration_approve_refused",
+            "integration_approve",
+            "integration_activate",
+            "integration_update",
+            "integration_api_key_regenerate",
+            "integration_suspend",
+            "integration_reactivate_refused",
+        ]
+    );
+    let [_, own, plains, .., update, key, suspend, _] = &entries[..] else { panic!("{entries:?}") };
+    assert_eq!(own.after, Some(serde_json::json!({ "refused": "self_approval" })));
+    assert_eq!(
+        (plains.actor, &plains.after),
+        (Some(plain.user_id), &Some(serde_json::json!({ "refused": "permission_denied" })))
+    );
+    assert_eq!((own.actor, own.ip, own.request_id), (Some(ann.user_id), ann.ip, Some(ann.request_id)));
+    assert_eq!((own.target_type.as_str(), &own.target), ("integration", &id.to_string()));
+    assert_eq!(update.before, Some(serde_json::json!({ "rate_limit_rpm": 60 })));
+    assert_eq!(update.after, Some(serde_json::json!({ "rate_limit_rpm": 61 })));
+    assert_eq!(key.reason.as_deref(), Some("routine rotation"));
+    assert_ne!(key.before, key.after);
+    assert_eq!(suspend.reason.as_deref(), Some(" Späte Anfragen\n"));
+    let history = bed.control.history(bed.organisation_id, id, Default::default()).await.unwrap();
+    assert_eq!(history.items, entries);
+}
+
+#[tokio::test]
+async fn the_log_is_read_in_pages_and_by_filter() {
+    let bed = Bed::new(embedded()).await;
+    let (ann, bob) = (bed.administrator().await, bed.administrator().await);
+    let first = bed.approved(ann, bob).await.id;
+    bed.approved(bob, ann).await;
+    let read = async |filter: AuditFilter, cursor: Option<String>| {
+        let request = PageRequest { cursor, limit: Some(3) };
+        bed.control.audit_log(bed.organisation_id, filter, request).await.unwrap()
+    };
+    for newest_first in [false, true] {
+        let filter = AuditFilter { newest_first, ..Default::default() };
+        let page = read(filter.clone(), None).await;
+        let rest = read(filter, page.next_cursor).await;
+        assert_eq!(rest.next_cursor, None);
+        let mut seqs: Vec<u64> = page.items.iter().chain(&rest.items).map(|entry| entry.seq).collect();
+        if newest_first {
+            seqs.reverse();
+        }
+        assert_eq!(seqs, [1, 2, 3, 4]);
+    }
+    let seqs = async |filter| read(filter, None).await.items.iter().map(|entry| entry.seq).collect::<Vec<_>>();
+    assert_eq!(seqs(AuditFilter { actor: Some(ann.user_id), ..Default::default() }).await, [1, 4]);
+    assert_eq!(seqs(AuditFilter { target: Some(first.to_string()), ..Default::default() }).await, [1, 2]);
+    assert_eq!(seqs(AuditFilter { action: Some("integration_approve".into()), ..Default::default() }).await, [2, 4]);
+    let at_us = entries(&bed).await[2].at_us;
+    assert_eq!(seqs(AuditFilter { from_us: Some(at_us), ..Default::default() }).await, [3, 4]);
+    assert_eq!(seqs(AuditFilter { to_us: Some(at_us), ..Default::default() }).await, [1, 2]);
+    // Another organisation has a log of its own.
+    let other = add_organisation(&bed.control).await;
+    assert_eq!(bed.control.audit_log(other, Default::default(), Default::default()).await.unwrap().items, []);
+    assert!(bed.control.history(other, first, Default::default()).await.is_err());
+    assert!(bed.control.verify_audit(other).await.unwrap().is_ok());
+}
