@@ -79,8 +79,9 @@ pub enum Value<'a> {
 }
 
 /// One entry.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Entry<'a> {
+    /// Only those in `seen` mean something: a scanner that clears `seen` alone need not write the rest anew.
     values: [Value<'a>; 8],
     seen: u8,
     duplicate: Option<Field>,
@@ -91,7 +92,7 @@ impl<'a> Entry<'a> {
     #[inline]
     #[must_use]
     pub const fn get(&self, field: Field) -> Value<'a> {
-        self.values[field as usize]
+        if self.seen & (1 << field as u8) == 0 { Value::Absent } else { self.values[field as usize] }
     }
 
     /// The first field that was given a second time.
@@ -99,6 +100,13 @@ impl<'a> Entry<'a> {
     #[must_use]
     pub const fn duplicate(&self) -> Option<Field> {
         self.duplicate
+    }
+
+    /// An entry without fields again.
+    #[inline]
+    pub(super) const fn clear(&mut self) {
+        self.seen = 0;
+        self.duplicate = None;
     }
 
     /// The first of two stands; that there was a second is remembered.
