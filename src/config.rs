@@ -98,7 +98,7 @@ impl Config {
         self.issuer.check().map_err(Error::Check)?;
         self.check_issuers().map_err(Error::Check)?;
         self.ingest.check().map_err(Error::Check)?;
-        crate::ingest::config::metric_table(&self.metrics).map_err(Error::Check)?;
+        crate::ingest::config::check_metrics(&self.metrics).map_err(Error::Check)?;
         self.control.check().map_err(Error::Check)?;
         self.telemetry.check().map_err(Error::Check)
     }

@@ -1,6 +1,6 @@
 //! The room's configuration: `[ingest]` and the metric table `[metrics.*]`.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
@@ -72,8 +72,6 @@ pub type MetricsConfig = BTreeMap<String, MetricConfig>;
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MetricConfig {
-    /// Its stable number: stored with every reading, so never changed and never given to another metric.
-    pub number: u16,
     /// The unit that is stored; a sender may leave it out.
     pub unit: String,
     /// Smallest plausible value in `unit`, inclusive.
@@ -111,34 +109,36 @@ const fn one() -> f64 {
     1.0
 }
 
-/// The metric table behind the configuration.
+/// Whether the metrics make sense.
 ///
 /// # Errors
-/// Names the key and what is wrong with it: a core metric missing, a number used twice, a range or conversion that
-/// makes no sense.
-pub fn metric_table(metrics: &MetricsConfig) -> Result<MetricTable, String> {
+/// Names the key and what is wrong with it: a core metric missing, a range or conversion that makes no sense.
+pub fn check_metrics(metrics: &MetricsConfig) -> Result<(), String> {
     for core in ["temperature", "humidity", "co2"] {
         if !metrics.contains_key(core) {
             return Err(format!("metrics.{core} is missing: this metric is always accepted"));
         }
     }
-    let mut numbers = HashSet::new();
-    for (name, metric) in metrics {
-        check_metric(name, metric)?;
-        if !numbers.insert(metric.number) {
-            return Err(format!("metrics.{name}.number = {} belongs to another metric already", metric.number));
-        }
-    }
-    Ok(MetricTable::new(metrics.iter().map(|(name, metric)| compile(name, metric)).collect()))
+    metrics.iter().try_for_each(|(name, metric)| check_metric(name, metric))
+}
+
+/// The metric table behind the configuration. `numbers` are the stable numbers of the names, which the control plane
+/// gives out, in the order of `metrics`.
+///
+/// # Panics
+/// If there are not as many numbers as metrics.
+#[must_use]
+pub fn metric_table(metrics: &MetricsConfig, numbers: &[MetricNumber]) -> MetricTable {
+    assert_eq!(metrics.len(), numbers.len(), "every metric has a number");
+    MetricTable::new(
+        metrics.iter().zip(numbers).map(|((name, metric), number)| compile(name, metric, *number)).collect(),
+    )
 }
 
 fn check_metric(name: &str, metric: &MetricConfig) -> Result<(), String> {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
     if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
         return Err(format!("metrics.{name}: a name is 1 to 64 characters of a-z, 0-9 and _"));
-    }
-    if metric.number == 0 {
-        return Err(format!("metrics.{name}.number = 0: numbers start at 1"));
     }
     let finite = metric.min.is_finite() && metric.max.is_finite();
     if !finite || metric.min >= metric.max {
@@ -161,7 +161,7 @@ fn check_metric(name: &str, metric: &MetricConfig) -> Result<(), String> {
     Ok(())
 }
 
-fn compile(name: &str, metric: &MetricConfig) -> Metric {
+fn compile(name: &str, metric: &MetricConfig, number: MetricNumber) -> Metric {
     let unit = |(name, rule): (&String, &UnitConfig)| Unit {
         name: name.clone(),
         offset: rule.offset,
@@ -169,7 +169,7 @@ fn compile(name: &str, metric: &MetricConfig) -> Metric {
         divide: rule.divide,
     };
     Metric {
-        number: MetricNumber(metric.number),
+        number,
         name: name.to_owned(),
         unit: metric.unit.clone(),
         units: metric.units.iter().map(unit).collect(),
