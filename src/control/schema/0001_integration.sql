@@ -64,7 +64,8 @@ CREATE TABLE integrations (
   CONSTRAINT sod_reactivate   CHECK (reactivated_by IS NULL OR (suspended_by IS NOT NULL AND reactivated_by <> suspended_by)),
   CONSTRAINT needs_approval   CHECK (status IN ('requested', 'revoked') OR approved_by IS NOT NULL),
   CONSTRAINT needs_activation CHECK (status NOT IN ('active', 'suspended') OR activated_by IS NOT NULL),
-  CONSTRAINT needs_reason     CHECK (status <> 'suspended' OR (suspended_by IS NOT NULL AND trim(suspend_reason) <> '')),
+  CONSTRAINT needs_reason     CHECK (status <> 'suspended'
+                                     OR (suspended_by IS NOT NULL AND coalesce(trim(suspend_reason), '') <> '')),
   CONSTRAINT needs_key        CHECK (status NOT IN ('active', 'suspended') OR key_generation IS NOT NULL),
   CONSTRAINT needs_client     CHECK (status NOT IN ('active', 'suspended') OR client_id IS NOT NULL),
   CONSTRAINT staged_is_newer  CHECK (staged_generation IS NULL
