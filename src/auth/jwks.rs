@@ -391,4 +391,4 @@ fn jitter() -> f64 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -367,4 +367,4 @@ fn micros(seconds: u64) -> i64 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::auth) mod tests;

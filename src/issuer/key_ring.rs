@@ -1,4 +1,4 @@
-//! The keys of the issuer: one that signs, the next one already published, former ones as long as tokens of theirs live.
+//! The keys of the issuer: one that signs, the next one already published, former ones as long as their tokens live.
 //!
 //! The directory is the whole state. A file's name tells when its key is first used; from that follows everything
 //! else, so that no list can disagree with the files.
