@@ -56,6 +56,10 @@ pub enum Error {
 pub struct Config {
     /// Where everything that must survive a restart is kept.
     pub data_dir: PathBuf,
+    /// Connections of every port.
+    pub listener: crate::listener::Config,
+    /// The integration API.
+    pub http: crate::http::Config,
     /// Who is let in.
     pub auth: crate::auth::Config,
     /// The embedded token issuer.
@@ -93,6 +97,12 @@ impl Config {
     fn check(&self) -> Result<(), Error> {
         if self.data_dir.as_os_str().is_empty() {
             return Err(Error::Check("data_dir = \"\": name a directory".to_owned()));
+        }
+        self.listener.check().map_err(Error::Check)?;
+        self.http.check().map_err(Error::Check)?;
+        if self.http.body_bytes_max > usize::try_from(self.ingest.in_flight_bytes_max).unwrap_or(usize::MAX) {
+            let (key, value) = ("http.body_bytes_max", self.http.body_bytes_max);
+            return Err(Error::Check(format!("{key} = {value} is more than ingest.in_flight_bytes_max")));
         }
         self.auth.check().map_err(Error::Check)?;
         self.issuer.check().map_err(Error::Check)?;

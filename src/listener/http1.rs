@@ -34,7 +34,8 @@ pub(super) fn builder(config: &Config) -> hyper::server::conn::http1::Builder {
         .max_headers(config.headers_max)
         .max_header_size(config.header_bytes_max)
         .max_buf_size(config.buffer_bytes_max)
-        // A client that closes its side after the request still gets its answer.
+        // A client that closes its side after the request still gets its answer, and one that is gone is noticed at
+        // its answer: a request that was begun is ended.
         .half_close(true)
         .keep_alive(true);
     builder

@@ -1,0 +1,120 @@
+//! One record for each request, however it ended.
+
+use std::{fmt, net::IpAddr, time::Duration};
+
+use http::Method;
+use metrics::{Counter, Histogram, counter, histogram};
+
+use crate::{
+    auth::RateState,
+    model::{IntegrationId, RequestId},
+    telemetry::metrics::{HTTP_REQUEST_SECONDS, HTTP_REQUESTS_TOTAL},
+};
+
+/// The status in a record of a request whose caller hung up before it was answered; never on the wire.
+pub const STATUS_HUNG_UP: u16 = 499;
+
+/// What is known of one request once it is over. Nothing in it is a credential, nor comes from a body or a query.
+#[derive(Debug, Clone, Copy)]
+pub struct Record<'a> {
+    /// Our name for it.
+    pub request_id: RequestId,
+    /// The caller's own name for it, where it sent a sane one.
+    pub client_request_id: Option<&'a str>,
+    /// Whose it was, where that is known.
+    pub integration_id: Option<IntegrationId>,
+    /// The true address of the caller.
+    pub addr: IpAddr,
+    /// The method.
+    pub method: &'a Method,
+    /// The route, from a closed set; never the path as sent.
+    pub route: &'static str,
+    /// The status answered, or [`STATUS_HUNG_UP`].
+    pub status: u16,
+    /// The problem's code, where it was refused.
+    pub code: Option<&'static str>,
+    /// The exact cause of a refusal.
+    pub cause: Option<&'static str>,
+    /// From the request's header to the answer's.
+    pub latency: Duration,
+    /// Bytes of the body as sent.
+    pub body_bytes: usize,
+    /// Readings accepted and rejected.
+    pub readings: Option<(u32, u32)>,
+    /// What the rate headers said; none where nobody read them any more.
+    pub rate: Option<RateState>,
+}
+
+/// Where records go.
+pub trait Journal: fmt::Debug + Send + Sync {
+    /// Keeps one record. Called on the request's own path: it must not block.
+    fn record(&self, record: &Record<'_>);
+}
+
+/// Records as log lines: refused callers at `info`, because the exact cause is found nowhere else, the rest at
+/// `debug`. A caller that fails again and again is shut out by its address, which bounds the lines.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LogJournal;
+
+impl Journal for LogJournal {
+    fn record(&self, record: &Record<'_>) {
+        macro_rules! log {
+            ($level:ident) => {
+                tracing::$level!(
+                    request_id = %record.request_id,
+                    client_request_id = record.client_request_id,
+                    integration_id = record.integration_id.map(tracing::field::display),
+                    addr = %record.addr,
+                    method = %record.method,
+                    route = record.route,
+                    status = record.status,
+                    code = record.code,
+                    cause = record.cause,
+                    latency_us = u64::try_from(record.latency.as_micros()).unwrap_or(u64::MAX),
+                    body_bytes = record.body_bytes,
+                    accepted = record.readings.map(|(accepted, _)| accepted),
+                    rejected = record.readings.map(|(_, rejected)| rejected),
+                    "request"
+                )
+            };
+        }
+        match record.status {
+            401 | 403 | 500..=599 => log!(info),
+            _ => log!(debug),
+        }
+    }
+}
+
+/// The counters of the integration API; those of the hot route are made once.
+pub(super) struct Instruments {
+    readings: [(u16, Counter); 3],
+    readings_seconds: Histogram,
+}
+
+/// The route of batches, as metrics and records name it.
+pub(super) const READINGS_ROUTE: &str = "readings";
+
+impl Instruments {
+    pub(super) fn new() -> Self {
+        Self {
+            readings: [200, 207, 422].map(|status| (status, requests(READINGS_ROUTE, status))),
+            readings_seconds: histogram!(HTTP_REQUEST_SECONDS, "route" => READINGS_ROUTE),
+        }
+    }
+
+    pub(super) fn count(&self, record: &Record<'_>) {
+        if record.route == READINGS_ROUTE {
+            self.readings_seconds.record(record.latency);
+            if let Some((_, counter)) = self.readings.iter().find(|(status, _)| *status == record.status) {
+                return counter.increment(1);
+            }
+        } else {
+            histogram!(HTTP_REQUEST_SECONDS, "route" => record.route).record(record.latency);
+        }
+        requests(record.route, record.status).increment(1);
+    }
+}
+
+fn requests(route: &'static str, status: u16) -> Counter {
+    counter!(HTTP_REQUESTS_TOTAL, "route" => route, "status" => status.to_string())
+}
