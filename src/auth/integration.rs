@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use arc_swap::ArcSwap;
@@ -23,6 +23,7 @@ pub struct Integration {
     gate: Gate,
     in_flight: AtomicU64,
     last_used_s: AtomicU64,
+    used_since_saved: AtomicBool,
 }
 
 impl Integration {
@@ -37,6 +38,7 @@ impl Integration {
             gate: Gate::default(),
             in_flight: AtomicU64::new(0),
             last_used_s: AtomicU64::new(0),
+            used_since_saved: AtomicBool::new(false),
         }
     }
 
@@ -96,6 +98,12 @@ impl Integration {
 
     pub(super) fn touch(&self, now_s: u64) {
         self.last_used_s.fetch_max(now_s, Ordering::Relaxed);
+        self.used_since_saved.store(true, Ordering::Release);
+    }
+
+    /// Whether it was used since this was last asked.
+    pub(super) fn take_used(&self) -> bool {
+        self.used_since_saved.swap(false, Ordering::AcqRel)
     }
 
     /// Unix second of the last request that was let in; 0 if none since the start.

@@ -4,7 +4,7 @@ use std::{pin::Pin, sync::Arc};
 
 use super::{Integration, Registry};
 use crate::{
-    control::{Change, ChangeListener, Cut},
+    control::{self, Change, ChangeListener, Control, Cut, KeyUsage, QuotaUsage},
     model::{IntegrationFacts, Status},
 };
 
@@ -19,6 +19,48 @@ impl Sync {
     #[must_use]
     pub fn new(registry: Arc<Registry>) -> Self {
         Self { registry }
+    }
+
+    /// Fills the registry from the control plane. Once, before anybody is let in.
+    ///
+    /// # Errors
+    /// Those of the control plane's database.
+    pub async fn load(&self, control: &Control) -> Result<(), control::Error> {
+        let (integrations, keys) = control.facts().await?;
+        for facts in integrations {
+            self.registry.apply_integration(facts);
+        }
+        self.registry.apply_keys(keys);
+        let registry = Arc::clone(&self.registry);
+        control.each_equipment(move |equipment| registry.apply_equipment(&equipment)).await?;
+        for usage in control.quota_usage().await? {
+            if let Some(integration) = self.registry.integration(usage.integration_id) {
+                integration.quota.restore(usage.utc_day, usage.used);
+            }
+        }
+        Ok(())
+    }
+
+    /// Saves what integrations have used since the start, so that a restart gives no fresh quota (S232).
+    ///
+    /// # Errors
+    /// Those of the control plane's database; nothing is lost in memory.
+    pub async fn save_usage(&self, control: &Control) -> Result<(), control::Error> {
+        let mut quotas = Vec::new();
+        let mut keys = Vec::new();
+        for integration in self.registry.integrations() {
+            let (last_used_s, facts) = (integration.last_used_s(), integration.facts());
+            if !integration.take_used() {
+                continue;
+            }
+            let (utc_day, used) = integration.quota.used();
+            quotas.push(QuotaUsage { integration_id: facts.id, utc_day, used });
+            let last_used_at_us = i64::try_from(last_used_s * 1_000_000).unwrap_or(i64::MAX);
+            let generation = facts.key_generation;
+            keys.push(KeyUsage { integration_id: facts.id, generation, last_used_at_us });
+        }
+        control.save_quota_usage(quotas).await?;
+        control.save_key_usage(keys).await
     }
 
     async fn apply_change(&self, change: Change) -> Cut {

@@ -58,3 +58,37 @@ metrics! {
     gauge HTTP_IDEMPOTENCY_ENTRIES = "sensorgate_http_idempotency_entries", "Idempotency keys in memory.";
     counter HTTP_IDEMPOTENCY_UNWRITTEN_TOTAL = "sensorgate_http_idempotency_unwritten_total", "Kept answers that were not written to the file: a restart forgets them.";
 }
+
+/// What `/metrics` answers with.
+#[derive(Clone)]
+pub struct Rendering(metrics_exporter_prometheus::PrometheusHandle);
+
+impl std::fmt::Debug for Rendering {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Rendering")
+    }
+}
+
+impl Rendering {
+    /// All metrics in Prometheus' text form.
+    #[must_use]
+    pub fn render(&self) -> String {
+        self.0.run_upkeep();
+        self.0.render()
+    }
+}
+
+/// Installs the recorder of this process, before any other room takes a handle. Asked again, it gives the same one.
+pub fn install() -> Rendering {
+    static RENDERING: std::sync::OnceLock<Rendering> = std::sync::OnceLock::new();
+    let rendering = RENDERING.get_or_init(|| {
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        let rendering = Rendering(recorder.handle());
+        if ::metrics::set_global_recorder(recorder).is_err() {
+            tracing::warn!("Another recorder of metrics is installed; /metrics stays empty.");
+        }
+        describe();
+        rendering
+    });
+    rendering.clone()
+}
