@@ -68,6 +68,8 @@ pub struct Config {
     pub ingest: crate::ingest::Config,
     /// What may be measured.
     pub metrics: crate::ingest::MetricsConfig,
+    /// Accepted batches on disk.
+    pub spool: crate::spool::Config,
     /// The control plane's database.
     pub control: crate::control::Config,
     /// Logs.
@@ -109,6 +111,7 @@ impl Config {
         self.check_issuers().map_err(Error::Check)?;
         self.ingest.check().map_err(Error::Check)?;
         crate::ingest::config::check_metrics(&self.metrics).map_err(Error::Check)?;
+        self.spool.check().map_err(Error::Check)?;
         self.control.check().map_err(Error::Check)?;
         self.telemetry.check().map_err(Error::Check)
     }

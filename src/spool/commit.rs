@@ -317,8 +317,8 @@ fn group_len(batch: &VecDeque<Append>, active: &Active, bytes_max: u64) -> usize
     count
 }
 
-/// Writes `records` behind the last group, and the end mark behind them, straight from where they lie. Gives the offset of
-/// the end mark. `heads` is scratch.
+/// Writes `records` behind the last group, and the end mark behind them, straight from where they lie. Gives the
+/// offset of the end mark. `heads` is scratch.
 fn write_group<'a>(
     active: &Active,
     first_position: u64,

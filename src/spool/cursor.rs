@@ -1,8 +1,8 @@
 //! How far delivery has come, and which positions were ever used.
 //!
-//! Two slots that are written in turn, each checksummed and in a page of its own: whatever becomes of one write, the other
-//! slot stands. Written at each release without a sync, synced before a segment is dropped. An old value is harmless: the
-//! stores know what they have.
+//! Two slots that are written in turn, each checksummed and in a page of its own: whatever becomes of one write, the
+//! other slot stands. Written at each release without a sync, synced before a segment is dropped. An old value is
+//! harmless: the stores know what they have.
 
 use std::{
     fs, io,

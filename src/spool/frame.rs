@@ -1,14 +1,15 @@
 //! One record on disk, and the mark behind the last one.
 //!
 //! ```text
-//! magic u32 · crc u32 · length u32 · group index u32 · position u64 · payload · 1 to 8 bytes of 0xA5, to a multiple of 8
+//! magic u32 · crc u32 · length u32 · group index u32 · position u64 · payload · 1 to 8 bytes of 0xA5, up to 8 n
 //! ```
 //!
-//! Little endian. The checksum (CRC-32) covers everything behind itself up to the end of the payload, and starts from the
-//! segment's first position: a frame left over from an earlier use of the file can never pass for one of this segment.
-//! The group index is the distance to the first record that was written in the same go: it tells whether a damaged
-//! record had been synced before a later one was written. Behind each group stands an end mark, a header without
-//! payload that carries the next position; the next group overwrites it. So a clean end is told from a torn one.
+//! Little endian. The checksum (CRC-32) covers everything behind itself up to the end of the payload, and starts from
+//! the segment's first position: a frame left over from an earlier use of the file can never pass for one of this
+//! segment. The group index is the distance to the first record that was written in the same go: it tells whether a
+//! damaged record had been synced before a later one was written. Behind each group stands an end mark, a header
+//! without payload that carries the next position; the next group overwrites it. So a clean end is told from a torn
+//! one.
 
 /// Largest record. A batch of 65,535 readings, the most that the record format can say, has 1.6 MB.
 pub const RECORD_BYTES_MAX: usize = 2 << 20;
@@ -140,7 +141,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_record_comes_back(payload in prop::collection::vec(any::<u8>(), 0..300), first in 1u64.., more in 0u64..1000) {
+        fn a_record_comes_back(
+            payload in prop::collection::vec(any::<u8>(), 0..300), first in 1u64.., more in 0u64..1000,
+        ) {
             let position = first.saturating_add(more);
             let bytes = frame(seed(first), position, 0, &payload);
             prop_assert_eq!(bytes.len() % ALIGNMENT, 0);
@@ -150,7 +153,9 @@ mod tests {
         }
 
         #[test]
-        fn one_flipped_bit_is_seen(payload in prop::collection::vec(any::<u8>(), 1..100), bit in any::<prop::sample::Index>()) {
+        fn one_flipped_bit_is_seen(
+            payload in prop::collection::vec(any::<u8>(), 1..100), bit in any::<prop::sample::Index>(),
+        ) {
             let mut bytes = frame(7, 9, 2, &payload);
             let bit = bit.index((HEADER_BYTES + payload.len()) * 8);
             bytes[bit / 8] ^= 1 << (bit % 8);

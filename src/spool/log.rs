@@ -43,7 +43,8 @@ impl Log {
         self.segments.iter().map(|segment| segment.end).sum()
     }
 
-    /// Takes in a new segment. One that no record came into makes room for it; its file is given if it has another name.
+    /// Takes in a new segment. One that no record came into makes room for it; its file is given if it has another
+    /// name.
     pub(super) fn push(&mut self, segment: Segment) -> Option<PathBuf> {
         let unused = self.segments.pop_back_if(|last| last.records == 0).map(|unused| unused.path);
         let unused = unused.filter(|path| *path != segment.path);

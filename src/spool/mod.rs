@@ -6,8 +6,8 @@
 //!
 //! ```text
 //! appenders → queue (bounded) → committer thread: write, fdatasync → Receipt, hold dropped
-//!                                     ├→ segment files  {first position}.seg
-//!                                     └→ tail in memory (bounded) → Reader → delivery → release → cursor, segment dropped
+//!                                   ├→ segment files  {first position}.seg
+//!                                   └→ tail in memory (bounded) → Reader → delivery → release → segment dropped
 //! ```
 //!
 //! What it refuses: to acknowledge before the sync returned, to go on after a failed sync, to hand out what is not

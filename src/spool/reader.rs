@@ -54,11 +54,12 @@ impl Reader {
         reader
     }
 
-    /// The records behind the last ones, in order: as soon as `bytes_max` bytes of them are there, else after `wait` those
-    /// that are there, perhaps none. At least one if there is one, however large. Dropping the future loses nothing.
+    /// The records behind the last ones, in order: as soon as `bytes_max` bytes of them are there, else after `wait`
+    /// those that are there, perhaps none. At least one if there is one, however large. Dropping the future loses
+    /// nothing.
     ///
-    /// While the reader is behind what is kept in memory, it reads segments, which blocks the thread for the time of it:
-    /// call from a thread of your own.
+    /// While the reader is behind what is kept in memory, it reads segments, which blocks the thread for the time of
+    /// it: call from a thread of your own.
     ///
     /// # Errors
     /// When a segment cannot be read. The next call tries again at the same place.
@@ -111,8 +112,9 @@ impl Reader {
         }
     }
 
-    /// Everything up to `upto` is in the store: it is not handed out after a restart, and segments behind it are dropped.
-    /// What was not handed out yet is not released. Trouble with the disk is logged; at worst, records come again.
+    /// Everything up to `upto` is in the store: it is not handed out after a restart, and segments behind it are
+    /// dropped. What was not handed out yet is not released. Trouble with the disk is logged; at worst, records come
+    /// again.
     pub fn release(&mut self, upto: u64) {
         let upto = upto.min(self.taken);
         if upto > self.released {
@@ -165,7 +167,8 @@ impl Reader {
         self.shared.set_bytes(&log);
     }
 
-    /// Goes on at the first record whose position is `from` or above, forwards or backwards; what is dropped is skipped.
+    /// Goes on at the first record whose position is `from` or above, forwards or backwards; what is dropped is
+    /// skipped.
     pub fn seek(&mut self, from: u64) {
         self.taken = from.saturating_sub(1);
         self.replay = Replay::default();
@@ -203,8 +206,8 @@ impl Reader {
         self.shared.log.lock().synced
     }
 
-    /// No record that is appended from now on gets a position up to `position`. For a store that has seen higher ones than
-    /// this spool, as after the spool was restored from an old copy.
+    /// No record that is appended from now on gets a position up to `position`. For a store that has seen higher ones
+    /// than this spool, as after the spool was restored from an old copy.
     pub fn skip_positions(&mut self, position: u64) {
         self.shared.position_floor.fetch_max(position, Relaxed);
         self.save();

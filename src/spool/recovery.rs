@@ -75,8 +75,9 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path, config: &Config) -> Result<Re
     Ok(Recovered { lock, cursor, log, next_position: used + 1, damage: found.damage })
 }
 
-/// Where the positions of a new spool begin: above those of any spool that was here before it, since those began the same
-/// way and no spool takes a million records a second for long. A store that remembers the old ones is then not misled.
+/// Where the positions of a new spool begin: above those of any spool that was here before it, since those began the
+/// same way and no spool takes a million records a second for long. A store that remembers the old ones is then not
+/// misled.
 fn start_of_new() -> u64 {
     SystemTime::UNIX_EPOCH.elapsed().map_or(1, |since| since.as_micros() as u64)
 }

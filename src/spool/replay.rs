@@ -34,13 +34,26 @@ struct Place {
 #[derive(Debug, Default)]
 pub(super) struct Replayed {
     pub(super) blocks: Vec<Block>,
+    payload_bytes: usize,
     /// Everything up to this position has been read, or is lost.
     pub(super) upto: u64,
     pub(super) bytes_read: u64,
     /// Damage that was not known.
     pub(super) damage: Vec<Damage>,
-    /// Where it is.
+    /// All damaged stretches of the segment, from offset to offset.
     pub(super) gaps: Vec<(u64, u64)>,
+}
+
+/// Where in a segment reading stopped, and why.
+enum Stop {
+    /// The caller has what it wants.
+    Enough,
+    /// The chunk is used up.
+    Chunk,
+    /// A frame of so many bytes goes beyond the chunk.
+    Cut { total: usize },
+    /// No frame where one should be.
+    Damage,
 }
 
 impl Replay {
@@ -57,100 +70,94 @@ impl Replay {
             },
         };
         let place = self.open.insert(place);
-        let seed = frame::seed(segment.first);
-        let (mut gaps, mut out, mut taken) = (segment.gaps.clone(), Replayed::default(), 0);
+        let mut out = Replayed { gaps: segment.gaps.clone(), ..Replayed::default() };
         let mut chunk_bytes = CHUNK_BYTES;
         while place.last < segment.last {
-            let len = chunk_bytes.min(segment.end.saturating_sub(place.offset) as usize);
+            let left = segment.end.saturating_sub(place.offset);
+            let len = left.min(chunk_bytes as u64) as usize;
             let mut chunk = Vec::new();
             read_at_most(&place.file, &mut chunk, len, place.offset).map_err(failed)?;
             out.bytes_read += chunk.len() as u64;
-            let chunk = Bytes::from(chunk);
-            let (mut at, whole) = (0, chunk.len() == len);
-            let stopped = loop {
-                match frame::parse(&chunk[at..], seed, place.last) {
-                    Parsed::Record(frame) => {
-                        if frame.position > after {
-                            taken += frame.payload.len();
-                            if taken > bytes_max && !out.blocks.is_empty() {
-                                break Stop::Enough;
-                            }
-                            out.blocks.push(Block { position: frame.position, record: chunk.slice_ref(frame.payload) });
-                        }
-                        at += frame.total;
-                        place.last = frame.position;
-                    }
-                    _ if at == chunk.len() && at > 0 => break Stop::Chunk,
-                    Parsed::Partial { total } if whole && at as u64 + place.offset + total as u64 <= segment.end => {
-                        break Stop::Cut { total };
-                    }
-                    // The head of a frame does not say how long it is before it is here itself.
-                    Parsed::Nothing
-                        if whole
-                            && chunk.len() - at < frame::HEADER_BYTES
-                            && place.offset + (len as u64) < segment.end =>
-                    {
-                        break Stop::Cut { total: frame::HEADER_BYTES };
-                    }
-                    _ => break Stop::Damage,
-                }
-            };
-            place.offset += at as u64;
-            match stopped {
+            match place.take_from(&Bytes::from(chunk), left, after, bytes_max, &mut out) {
                 Stop::Enough => break,
                 Stop::Chunk => chunk_bytes = CHUNK_BYTES,
                 Stop::Cut { total } => chunk_bytes = CHUNK_BYTES.max(total),
-                Stop::Damage => {
-                    if !gaps.iter().any(|(from, _)| *from == place.offset) {
-                        out.damage.extend(look_again(segment, &mut gaps)?);
-                    }
-                    match gaps.iter().find(|(from, _)| *from == place.offset) {
-                        Some((_, to)) if *to < segment.end => place.offset = *to,
-                        _ => place.last = segment.last,
-                    }
-                }
+                Stop::Damage => place.step_over_damage(segment, &mut out)?,
             }
         }
         out.upto = place.last;
-        if gaps.len() > segment.gaps.len() {
-            out.gaps = gaps;
-        }
         Ok(out)
     }
 }
 
-enum Stop {
-    /// The caller has what it wants.
-    Enough,
-    /// The chunk is used up.
-    Chunk,
-    /// A frame goes beyond the chunk.
-    Cut { total: usize },
-    /// No frame where one should be.
-    Damage,
+impl Place {
+    /// Takes the records of `chunk`, which begins here; the segment has `left` bytes from here on.
+    fn take_from(&mut self, chunk: &Bytes, left: u64, after: u64, bytes_max: usize, out: &mut Replayed) -> Stop {
+        let seed = frame::seed(self.first);
+        let mut at = 0;
+        let stop = loop {
+            let here = &chunk[at..];
+            let beyond = left - at as u64;
+            match frame::parse(here, seed, self.last) {
+                Parsed::Record(frame) => {
+                    if frame.position > after {
+                        let payload_bytes = out.payload_bytes + frame.payload.len();
+                        if payload_bytes > bytes_max && !out.blocks.is_empty() {
+                            break Stop::Enough;
+                        }
+                        out.payload_bytes = payload_bytes;
+                        out.blocks.push(Block { position: frame.position, record: chunk.slice_ref(frame.payload) });
+                    }
+                    at += frame.total;
+                    self.last = frame.position;
+                }
+                Parsed::Partial { total } if total > here.len() && total as u64 <= beyond => {
+                    break Stop::Cut { total };
+                }
+                _ if here.is_empty() && at > 0 => break Stop::Chunk,
+                // So short a rest does not even say how long the frame is.
+                Parsed::Nothing if at > 0 && here.len() < frame::HEADER_BYTES && (here.len() as u64) < beyond => {
+                    break Stop::Chunk;
+                }
+                _ => break Stop::Damage,
+            }
+        };
+        self.offset += at as u64;
+        stop
+    }
+
+    /// No frame begins here: goes on behind the damaged stretch, which is looked for if it is not known yet.
+    fn step_over_damage(&mut self, segment: &Segment, out: &mut Replayed) -> Result<(), Error> {
+        let known = |gaps: &[(u64, u64)], offset| gaps.iter().find(|(from, _)| *from == offset).map(|(_, to)| *to);
+        if known(&out.gaps, self.offset).is_none() {
+            look_again(segment, out)?;
+        }
+        match known(&out.gaps, self.offset) {
+            Some(to) if to < segment.end => self.offset = to,
+            _ => self.last = segment.last,
+        }
+        Ok(())
+    }
 }
 
 /// A record that was whole when it was written, or when the spool was opened, is not any more: finds out what remains.
-fn look_again(segment: &Segment, gaps: &mut Vec<(u64, u64)>) -> Result<Vec<Damage>, Error> {
+fn look_again(segment: &Segment, out: &mut Replayed) -> Result<(), Error> {
     let failed = |source| Error::ReadSegment { path: segment.path.clone(), source };
     let mut bytes = Vec::new();
     let file = fs::File::open(&segment.path).map_err(failed)?;
     read_at_most(&file, &mut bytes, segment.end as usize, 0).map_err(failed)?;
     let scanned = scan(&bytes, segment.first, None);
-    let mut damage = Vec::new();
-    let mut lost = |after, before| {
-        damage.push(Damage { segment: segment.path.clone(), after, before: Some(before), acknowledged: true });
+    let mut lost = |place: (u64, u64), after, before| {
+        if !out.gaps.contains(&place) {
+            out.gaps.push(place);
+            out.damage.push(Damage { segment: segment.path.clone(), after, before: Some(before), acknowledged: true });
+        }
     };
     for gap in &scanned.gaps {
-        let place = (gap.from as u64, gap.to as u64);
-        if !gaps.contains(&place) {
-            lost(gap.after, gap.before);
-            gaps.push(place);
-        }
+        lost((gap.from as u64, gap.to as u64), gap.after, gap.before);
     }
     if scanned.last < segment.last || scanned.tail != Tail::Clean {
-        lost(scanned.last, segment.last + 1);
-        gaps.push((scanned.end as u64, segment.end));
+        lost((scanned.end as u64, segment.end), scanned.last, segment.last + 1);
     }
-    Ok(damage)
+    Ok(())
 }

@@ -111,8 +111,8 @@ pub(super) fn is_spare(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "spare" || extension == "new")
 }
 
-/// Makes the segment of `header` in `dir`, out of `spare` if there is one, else with `bytes` set aside. When this returns,
-/// the file and its name are on disk.
+/// Makes the segment of `header` in `dir`, out of `spare` if there is one, else with `bytes` set aside. When this
+/// returns, the file and its name are on disk.
 ///
 /// # Errors
 /// When the system refuses; nothing of the attempt remains.

@@ -25,7 +25,8 @@ impl Receipt {
     }
 }
 
-/// Makes records durable. Clones share one spool; dropping the last one writes what waits, waits for the disk and stops.
+/// Makes records durable. Clones share one spool; dropping the last one writes what waits, waits for the disk and
+/// stops.
 #[derive(Debug, Clone)]
 pub struct Writer {
     inner: Arc<Inner>,

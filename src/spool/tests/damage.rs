@@ -280,7 +280,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 200, ..ProptestConfig::default() })]
     #[test]
     fn whatever_happens_to_it_the_spool_keeps_what_it_acknowledged(
-        steps in prop::collection::vec(step(), 1..14), tail_bytes_max in prop_oneof![Just(0usize), Just(2000), Just(1 << 20)],
+        steps in prop::collection::vec(step(), 1..14),
+        tail_bytes_max in prop_oneof![Just(0usize), Just(2000), Just(1 << 20)],
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
