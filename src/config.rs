@@ -72,6 +72,8 @@ pub struct Config {
     pub spool: crate::spool::Config,
     /// The control plane's database.
     pub control: crate::control::Config,
+    /// The administrators' API.
+    pub admin: crate::admin::Config,
     /// Logs.
     pub telemetry: crate::telemetry::logging::Config,
 }
@@ -113,6 +115,7 @@ impl Config {
         crate::ingest::config::check_metrics(&self.metrics).map_err(Error::Check)?;
         self.spool.check().map_err(Error::Check)?;
         self.control.check().map_err(Error::Check)?;
+        self.admin.check().map_err(Error::Check)?;
         self.telemetry.check().map_err(Error::Check)
     }
 

@@ -155,14 +155,14 @@ impl Control {
     pub async fn create_equipment(
         &self,
         actor: Actor,
-        integration_id: IntegrationId,
+        integration_id: Option<IntegrationId>,
         new: EquipmentPatch,
     ) -> Result<Equipment, Error> {
         let create = move |tx: &Tx<'_>| {
-            tx.attempt(&actor, "equipment_create_refused", Target::Integration(integration_id));
+            let target = integration_id.map_or(Target::Organisation(actor.organisation_id), Target::Integration);
+            tx.attempt(&actor, "equipment_create_refused", target);
             actor.require_permission(tx)?;
-            require_integration(tx, actor.organisation_id, integration_id)?;
-            let draft = Draft::new(integration_id, &new).map_err(Error::Invalid)?;
+            let draft = accept(tx, actor.organisation_id, integration_id, &new)?;
             require_free_external_id(tx, &draft, None)?;
             let equipment = insert(tx, actor.organisation_id, &draft)?;
             let entry = AuditEntry::by(&actor, "equipment_create", Target::Equipment(equipment.id));
@@ -331,15 +331,26 @@ fn like_pattern(text: &str) -> String {
     pattern
 }
 
-/// Refuses equipment for an integration that does not exist here, or no longer lives. Unknown and foreign ones answer
-/// the same (S008).
-fn require_integration(tx: &Tx<'_>, organisation_id: OrganisationId, id: IntegrationId) -> Result<(), Error> {
-    match integration_refusal(tx, organisation_id, id)? {
-        None => Ok(()),
-        Some(message) => Err(Error::Invalid(vec![FieldError::new("integration_id", message)])),
-    }
+/// New equipment, judged; everything wrong with it is said at once.
+fn accept(
+    tx: &Tx<'_>,
+    organisation_id: OrganisationId,
+    integration_id: Option<IntegrationId>,
+    new: &EquipmentPatch,
+) -> Result<Draft, Error> {
+    let refusal = match integration_id {
+        None => Some("must be given"),
+        Some(id) => integration_refusal(tx, organisation_id, id)?,
+    };
+    let mut errors: Vec<_> = refusal.map(|message| FieldError::new("integration_id", message)).into_iter().collect();
+    let draft = Draft::new(integration_id.unwrap_or_else(IntegrationId::generate), new);
+    errors.extend(draft.as_ref().err().cloned().unwrap_or_default());
+    Error::of_fields(errors)?;
+    draft.map_err(Error::Invalid)
 }
 
+/// Why an integration cannot have equipment: it does not exist here, or no longer lives. Unknown and foreign ones
+/// answer the same (S008).
 fn integration_refusal(
     tx: &Tx<'_>,
     organisation_id: OrganisationId,

@@ -57,6 +57,9 @@ metrics! {
     counter HTTP_IDEMPOTENCY_TOTAL = "sensorgate_http_idempotency_total", "Requests with an Idempotency-Key by outcome (first, replayed, in_progress, reused).";
     gauge HTTP_IDEMPOTENCY_ENTRIES = "sensorgate_http_idempotency_entries", "Idempotency keys in memory.";
     counter HTTP_IDEMPOTENCY_UNWRITTEN_TOTAL = "sensorgate_http_idempotency_unwritten_total", "Kept answers that were not written to the file: a restart forgets them.";
+    counter ADMIN_REQUESTS_TOTAL = "sensorgate_admin_requests_total", "Calls of administrators and probes by outcome (ok, refused, failed).";
+    histogram ADMIN_REQUEST_SECONDS = "sensorgate_admin_request_seconds", "Time from a call's head to its answer's head, in seconds.";
+    counter ADMIN_LOGINS_TOTAL = "sensorgate_admin_logins_total", "Sign-ins of administrators by outcome (ok, failed, throttled).";
 }
 
 /// What `/metrics` answers with.

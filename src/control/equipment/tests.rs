@@ -28,7 +28,7 @@ impl Registry {
     }
 
     async fn create(&self, fields: EquipmentPatch) -> Result<Equipment, Error> {
-        self.bed.control.create_equipment(self.actor, self.integration_id, fields).await
+        self.bed.control.create_equipment(self.actor, Some(self.integration_id), fields).await
     }
 
     async fn update(&self, id: EquipmentId, fields: EquipmentPatch) -> Result<Equipment, Error> {
@@ -122,7 +122,7 @@ async fn an_external_id_is_unique_in_its_integration_byte_for_byte() {
         assert_eq!(found.items, [created]);
     }
     let other = request(&registry.bed.control, registry.actor).await;
-    registry.bed.control.create_equipment(registry.actor, other, sensor("AA:BB:CC")).await.unwrap();
+    registry.bed.control.create_equipment(registry.actor, Some(other), sensor("AA:BB:CC")).await.unwrap();
     let third = registry.create(sensor("third")).await.unwrap();
     assert_eq!(problem(registry.update(third.id, sensor("AA:BB:CC")).await), ProblemCode::Conflict);
 }
@@ -158,11 +158,11 @@ async fn organisations_do_not_see_each_others_equipment() {
     assert_eq!(problem(control.equipment(elsewhere, created.id).await), ProblemCode::NotFound);
     let update = control.update_equipment(stranger, created.id, sensor("x"), None).await;
     assert_eq!(problem(update), ProblemCode::NotFound);
-    let create = control.create_equipment(stranger, registry.integration_id, sensor("x")).await;
+    let create = control.create_equipment(stranger, Some(registry.integration_id), sensor("x")).await;
     assert_eq!(field(create), "integration_id");
     let list = control.equipment_list(elsewhere, EquipmentFilter::default(), PageRequest::default()).await.unwrap();
     assert!(list.items.is_empty());
-    let unknown = control.create_equipment(stranger, IntegrationId::generate(), sensor("x")).await;
+    let unknown = control.create_equipment(stranger, Some(IntegrationId::generate()), sensor("x")).await;
     assert_eq!(field(unknown), "integration_id");
 }
 
@@ -170,7 +170,7 @@ async fn organisations_do_not_see_each_others_equipment() {
 async fn who_lacks_the_permission_changes_nothing() {
     let registry = Registry::new().await;
     let member = registry.bed.member("[]").await;
-    let create = registry.bed.control.create_equipment(member, registry.integration_id, sensor("x")).await;
+    let create = registry.bed.control.create_equipment(member, Some(registry.integration_id), sensor("x")).await;
     assert_eq!(problem(create), ProblemCode::PermissionDenied);
     let entries: u32 = registry
         .bed

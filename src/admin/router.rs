@@ -1,0 +1,72 @@
+//! All paths of the port.
+//!
+//! Open to everybody who reaches the port: `/livez`, `/readyz`, `/metrics`, `/openapi.json` and the sign-in. Every
+//! other handler takes one of the extractors of `caller.rs`.
+
+use axum::{
+    Router,
+    middleware::from_fn_with_state,
+    routing::{delete, get, patch, post},
+};
+
+use super::{
+    Admin, allowlist, audit, caller::SignedIn, catalogue, equipment, equipment_bulk, grants, integrations, latest,
+    lifecycle, openapi, probes, problem::Problem, readings, request, session, users,
+};
+use crate::model::ProblemCode;
+
+/// The service of the administrators' port, for [`crate::listener::serve`].
+pub fn router(admin: Admin) -> Router {
+    let integration = Router::new()
+        .route("/", get(integrations::show).patch(integrations::update))
+        .route("/approve", post(lifecycle::approve))
+        .route("/activate", post(lifecycle::activate))
+        .route("/suspend", post(lifecycle::suspend))
+        .route("/reactivate", post(lifecycle::reactivate))
+        .route("/revoke", post(lifecycle::revoke))
+        .route("/api-key", post(lifecycle::regenerate_key))
+        .route("/ip-allowlist", get(allowlist::show).put(allowlist::replace))
+        .route("/grants", post(grants::create).merge(delete(grants::end)))
+        .route("/history", get(audit::history));
+    let v1 = Router::new()
+        .route("/login", post(session::login))
+        .route("/logout", post(session::logout))
+        .route("/me", get(session::me))
+        .route("/password", post(session::change_password))
+        .route("/users", get(users::index).post(users::create))
+        .route("/users/{id}", get(users::show).merge(patch(users::update)))
+        .route("/users/{id}/confirm", post(users::confirm))
+        .route("/users/{id}/password-reset", post(users::reset_password))
+        .route("/vendors", get(catalogue::vendors))
+        .route("/scopes", get(catalogue::scopes))
+        .route("/taxonomies/equipment-types", get(catalogue::equipment_types))
+        .route("/integrations", get(integrations::index).post(integrations::create))
+        .nest("/integrations/{id}", integration)
+        .route("/audit-log", get(audit::index))
+        .route("/audit-log/verify", get(audit::verify))
+        .route("/equipment", get(equipment::index).post(equipment::create))
+        .route("/equipment/bulk", post(equipment_bulk::upsert))
+        .route("/equipment/{id}", get(equipment::show).merge(patch(equipment::update)))
+        .route("/equipment/{id}/retire", post(equipment::retire))
+        .route("/readings", get(readings::index))
+        .route("/readings/latest", get(latest::index));
+    Router::new()
+        .nest("/admin/v1", v1)
+        .route("/openapi.json", get(openapi::serve))
+        .route("/livez", get(probes::livez))
+        .route("/readyz", get(probes::readyz))
+        .route("/metrics", get(probes::metrics))
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(unknown_method)
+        .layer(from_fn_with_state(admin.clone(), request::layer))
+        .with_state(admin)
+}
+
+/// Nobody learns without a session which paths there are.
+async fn unknown_path(_: SignedIn) -> Problem {
+    Problem::new(ProblemCode::NotFound)
+}
+
+async fn unknown_method(_: SignedIn) -> Problem {
+    Problem::new(ProblemCode::MethodNotAllowed)
+}

@@ -1,0 +1,10 @@
+//! The API over a real socket, with a real control plane.
+
+mod api;
+mod equipment;
+mod integrations;
+mod memory_store;
+mod readings;
+mod rules;
+mod sessions;
+mod users;
