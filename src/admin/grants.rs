@@ -4,14 +4,8 @@ use axum::{extract::State, response::Response};
 use http::StatusCode;
 
 use super::{
-    Admin,
-    body::Fields,
-    caller::Administrator,
-    etag::IfMatch,
-    integration_view::{Alone, shown},
-    parameters::Parameters,
-    path::Id,
-    problem::Problem,
+    Admin, body::Fields, caller::Administrator, etag::IfMatch, integration_view::shown, parameters::Parameters,
+    path::Id, problem::Problem,
 };
 use crate::{
     control::integration::{GrantKind, GrantRequest},
@@ -32,7 +26,7 @@ pub(super) async fn create(
     let until_us = fields.required_time("until");
     fields.finish()?;
     let request = GrantRequest { rpm, window_start_us, until_us, reason };
-    Ok(shown(StatusCode::OK, admin.control.grant(actor, id, version, request).await?, Alone {}))
+    Ok(shown(StatusCode::OK, admin.control.grant(actor, id, version, request).await?))
 }
 
 /// `DELETE /admin/v1/integrations/{id}/grants`: all, or with `kind` one of `temporary_limit` and `backfill`.
@@ -49,5 +43,5 @@ pub(super) async fn end(
         _ => None,
     })?;
     parameters.finish()?;
-    Ok(shown(StatusCode::OK, admin.control.end_grants(actor, id, version, kind).await?, Alone {}))
+    Ok(shown(StatusCode::OK, admin.control.end_grants(actor, id, version, kind).await?))
 }

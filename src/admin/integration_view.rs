@@ -1,9 +1,6 @@
 //! An integration as it is shown. No field of it is a secret.
 
-use axum::{
-    Json,
-    response::{IntoResponse, Response},
-};
+use axum::{Json, response::Response};
 use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -241,19 +238,7 @@ fn backfill(integration: &Integration) -> Option<BackfillView> {
     })
 }
 
-/// The whole answer: the integration, its version as the entity tag, and what stands beside it.
-pub(super) fn shown(status: StatusCode, integration: Integration, beside: impl Serialize) -> Response {
-    #[derive(Serialize)]
-    struct Beside<T> {
-        #[serde(flatten)]
-        integration: IntegrationView,
-        #[serde(flatten)]
-        beside: T,
-    }
-    let version = integration.version;
-    tagged(version, (status, Json(Beside { integration: integration.into(), beside })).into_response())
+/// The whole answer: the integration, with its version as the entity tag.
+pub(super) fn shown(status: StatusCode, integration: Integration) -> Response {
+    tagged(integration.version, (status, Json(IntegrationView::from(integration))))
 }
-
-/// Nothing beside it.
-#[derive(Serialize)]
-pub(super) struct Alone {}

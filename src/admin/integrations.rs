@@ -1,10 +1,6 @@
 //! Integrations: requesting, listing, reading and changing them.
 
-use axum::{
-    Json,
-    extract::State,
-    response::{IntoResponse, Response},
-};
+use axum::{Json, extract::State, response::Response};
 use http::{HeaderValue, StatusCode, header::LOCATION};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -14,7 +10,7 @@ use super::{
     body::Fields,
     caller::Administrator,
     etag::IfMatch,
-    integration_view::{Alone, IntegrationView, shown},
+    integration_view::{IntegrationView, shown},
     parameters::Parameters,
     path::Id,
     problem::Problem,
@@ -83,7 +79,7 @@ pub(super) async fn create(
     fields.finish()?;
     let integration = admin.control.create_integration(actor, request).await?;
     let location = format!("/admin/v1/integrations/{}", integration.id);
-    let mut response = shown(StatusCode::CREATED, integration, Alone {}).into_response();
+    let mut response = shown(StatusCode::CREATED, integration);
     let location = HeaderValue::from_str(&location).expect("a path with a UUID is a header value");
     response.headers_mut().insert(LOCATION, location);
     Ok(response)
@@ -96,7 +92,7 @@ pub(super) async fn show(
     Id(id): Id<IntegrationId>,
 ) -> Result<Response, Problem> {
     let integration = admin.control.integration(actor.organisation_id, id).await?;
-    Ok(shown(StatusCode::OK, integration, Alone {}))
+    Ok(shown(StatusCode::OK, integration))
 }
 
 /// `PATCH /admin/v1/integrations/{id}`
@@ -120,7 +116,7 @@ pub(super) async fn update(
     };
     fields.finish()?;
     let integration = admin.control.update_integration(actor, id, version, patch).await?;
-    Ok(shown(StatusCode::OK, integration, Alone {}))
+    Ok(shown(StatusCode::OK, integration))
 }
 
 fn contacts(fields: &mut Fields) -> Option<Vec<Contact>> {

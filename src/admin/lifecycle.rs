@@ -10,13 +10,13 @@ use super::{
     body::Fields,
     caller::Administrator,
     etag::{IfMatch, tagged},
-    integration_view::{Alone, shown},
+    integration_view::{IntegrationView, shown},
     path::Id,
     problem::Problem,
 };
 use crate::{
     control::{
-        Cut,
+        Cut, Integration,
         integration::{Credentials, ReactivateWith, SuspendCategory},
     },
     model::IntegrationId,
@@ -38,9 +38,11 @@ pub(super) struct CredentialsView {
     key_prefix: String,
 }
 
-/// Beside an integration that became active.
+/// An integration that became active.
 #[derive(Serialize, ToSchema)]
-pub(super) struct WithCredentials {
+pub(super) struct ActivatedIntegration {
+    #[serde(flatten)]
+    integration: IntegrationView,
     credentials: CredentialsView,
 }
 
@@ -54,9 +56,11 @@ pub(super) struct CutView {
     requests: u64,
 }
 
-/// Beside an integration that was suspended or revoked.
+/// An integration that was suspended or revoked.
 #[derive(Serialize, ToSchema)]
-pub(super) struct WithCut {
+pub(super) struct CutIntegration {
+    #[serde(flatten)]
+    integration: IntegrationView,
     cut: CutView,
 }
 
@@ -77,17 +81,26 @@ impl From<Cut> for CutView {
     }
 }
 
-impl From<&Credentials> for WithCredentials {
+impl From<&Credentials> for CredentialsView {
     fn from(credentials: &Credentials) -> Self {
         Self {
-            credentials: CredentialsView {
-                client_id: credentials.client_id.clone(),
-                client_secret: credentials.client_secret.as_ref().map(|secret| secret.expose().to_owned()),
-                api_key: credentials.api_key.as_ref().map(|key| key.expose().to_owned()),
-                key_prefix: credentials.key_prefix.clone(),
-            },
+            client_id: credentials.client_id.clone(),
+            client_secret: credentials.client_secret.as_ref().map(|secret| secret.expose().to_owned()),
+            api_key: credentials.api_key.as_ref().map(|key| key.expose().to_owned()),
+            key_prefix: credentials.key_prefix.clone(),
         }
     }
+}
+
+fn activated(integration: Integration, credentials: &Credentials) -> Response {
+    let version = integration.version;
+    let body = ActivatedIntegration { integration: integration.into(), credentials: credentials.into() };
+    tagged(version, Json(body))
+}
+
+fn cut_off(integration: Integration, cut: Cut) -> Response {
+    let version = integration.version;
+    tagged(version, Json(CutIntegration { integration: integration.into(), cut: cut.into() }))
 }
 
 /// `POST /admin/v1/integrations/{id}/approve`
@@ -99,7 +112,7 @@ pub(super) async fn approve(
     fields: Fields,
 ) -> Result<Response, Problem> {
     fields.finish()?;
-    Ok(shown(StatusCode::OK, admin.control.approve(actor, id, version).await?, Alone {}))
+    Ok(shown(StatusCode::OK, admin.control.approve(actor, id, version).await?))
 }
 
 /// `POST /admin/v1/integrations/{id}/activate`
@@ -112,7 +125,7 @@ pub(super) async fn activate(
 ) -> Result<Response, Problem> {
     fields.finish()?;
     let (integration, credentials) = admin.control.activate(actor, id, version).await?;
-    Ok(shown(StatusCode::OK, integration, WithCredentials::from(&credentials)))
+    Ok(activated(integration, &credentials))
 }
 
 /// `POST /admin/v1/integrations/{id}/suspend`
@@ -127,7 +140,7 @@ pub(super) async fn suspend(
     let category = choice(&mut fields, "category", &SuspendCategory::ALL, SuspendCategory::as_str);
     fields.finish()?;
     let (integration, cut) = admin.control.suspend(actor, id, version, reason, category).await?;
-    Ok(shown(StatusCode::OK, integration, WithCut { cut: cut.into() }))
+    Ok(cut_off(integration, cut))
 }
 
 /// `POST /admin/v1/integrations/{id}/reactivate`
@@ -147,7 +160,7 @@ pub(super) async fn reactivate(
     fields.finish()?;
     let with = with.unwrap_or_default();
     let (integration, credentials) = admin.control.reactivate(actor, id, version, with, reason).await?;
-    Ok(shown(StatusCode::OK, integration, WithCredentials::from(&credentials)))
+    Ok(activated(integration, &credentials))
 }
 
 /// `POST /admin/v1/integrations/{id}/revoke`
@@ -161,7 +174,7 @@ pub(super) async fn revoke(
     let reason = fields.nullable_text("reason").flatten();
     fields.finish()?;
     let (integration, cut) = admin.control.revoke(actor, id, version, reason).await?;
-    Ok(shown(StatusCode::OK, integration, WithCut { cut: cut.into() }))
+    Ok(cut_off(integration, cut))
 }
 
 /// `POST /admin/v1/integrations/{id}/api-key`

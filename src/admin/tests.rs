@@ -1,6 +1,7 @@
 //! The API over a real socket, with a real control plane.
 
 mod api;
+mod document;
 mod equipment;
 mod integrations;
 mod memory_store;

@@ -1,5 +1,139 @@
-//! The OpenAPI document of this API.
-use axum::Json;
-pub(super) async fn serve() -> Json<serde_json::Value> {
-    Json(serde_json::json!({}))
+//! The OpenAPI document of the administrators' API: one file per noun, apart from the handlers, so that neither
+//! drowns the other. `tests/document.rs` holds it against the router.
+#![allow(dead_code, reason = "the functions and request types here are read by utoipa's macros alone")]
+
+mod audit;
+mod catalogue;
+mod equipment;
+mod integrations;
+mod probes;
+mod readings;
+mod session;
+mod users;
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, header::CONTENT_TYPE};
+use utoipa::{
+    IntoParams, Modify, OpenApi,
+    openapi::{
+        ContentBuilder, HeaderBuilder, ObjectBuilder, OpenApi as Document, Ref, RefOr, ResponseBuilder,
+        path::Operation,
+        schema::{Schema, Type},
+        security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
+    },
+};
+
+use super::problem::ProblemBody;
+use crate::model::ProblemCode;
+
+/// The document of everything that the administrators' port answers.
+#[must_use]
+pub fn document() -> Document {
+    Api::openapi()
+}
+
+/// `GET /openapi.json`
+pub(super) async fn serve() -> Response {
+    let json = document().to_json().expect("a document of texts can be written as JSON");
+    ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], json).into_response()
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "sensorgate: administrators' API",
+        description = "On a port of its own (`admin.address`), with sessions of its own: credentials of integrations \
+            open nothing here. Every call but the sign-in and the probes needs `Authorization: Bearer <access_token>`, \
+            and the permission `administration_integrations_access` unless it says otherwise. Times are RFC 3339 in \
+            UTC. Lists come in pages: `next_cursor` is the `cursor` of the next call. Changes take `If-Match` with the \
+            `ETag` that was read, and are refused with 412 when the object has changed since.",
+        version = env!("CARGO_PKG_VERSION"),
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    components(schemas(ProblemBody<'static>)),
+    paths(
+        session::login, session::logout, session::me, session::change_password,
+        users::index, users::create, users::show, users::update, users::confirm, users::reset_password,
+        catalogue::vendors, catalogue::scopes, catalogue::equipment_types,
+        integrations::index, integrations::create, integrations::show, integrations::update, integrations::approve,
+        integrations::activate, integrations::suspend, integrations::reactivate, integrations::revoke,
+        integrations::regenerate_key, integrations::show_allowlist, integrations::replace_allowlist,
+        integrations::grant, integrations::end_grants, integrations::history,
+        equipment::index, equipment::create, equipment::bulk, equipment::show, equipment::update, equipment::retire,
+        readings::index, readings::latest,
+        audit::index, audit::verify,
+        probes::livez, probes::readyz, probes::metrics, probes::openapi,
+    ),
+    modifiers(&WhatAllShare),
+    tags(
+        (name = "session", description = "Signing in and out, oneself, one's password."),
+        (name = "users", description = "Members of the organisation, and dual control of administrators."),
+        (name = "integrations", description = "Their life from request to revocation, credentials, limits, allowlist."),
+        (name = "equipment", description = "What readings are of."),
+        (name = "readings", description = "Reading back."),
+        (name = "audit", description = "Who did what, and the proof that the log is whole."),
+        (name = "catalogue", description = "What there is to choose from."),
+        (name = "probes", description = "For machines that watch the process. Without credentials."),
+    ),
+)]
+struct Api;
+
+/// Where a list goes on and how far.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Paging {
+    /// The `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// Items of the page; 50 unless said otherwise.
+    #[param(minimum = 1, maximum = 200)]
+    limit: Option<u32>,
+}
+
+/// The version that the caller has read.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+struct Version {
+    /// The `ETag` of the object as it was read; 412 when it has changed since.
+    #[param(rename = "If-Match")]
+    if_match: Option<String>,
+}
+
+/// Refusals, the request id, the credentials: the same for every call, so said once.
+struct WhatAllShare;
+
+impl Modify for WhatAllShare {
+    fn modify(&self, document: &mut Document) {
+        let components = document.components.get_or_insert_default();
+        if let Some(RefOr::T(Schema::Object(problem))) = components.schemas.get_mut("Problem") {
+            let codes = ProblemCode::ALL.iter().map(|problem| problem.code());
+            let code = ObjectBuilder::new()
+                .schema_type(Type::String)
+                .enum_values(Some(codes))
+                .description(Some("Stable; programs go by it."));
+            problem.properties.insert("code".to_owned(), code.into());
+        }
+        let bearer =
+            HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("The access_token of a sign-in."));
+        components.add_security_scheme("session", SecurityScheme::Http(bearer.build()));
+        document.security = Some(vec![SecurityRequirement::new("session", Vec::<String>::new())]);
+        let items = document.paths.paths.values_mut();
+        for operation in items.flat_map(operations) {
+            for response in operation.responses.responses.values_mut() {
+                if let RefOr::T(response) = response {
+                    let id = HeaderBuilder::new().description(Some("The request's id.")).build();
+                    response.headers.insert("X-Request-Id".to_owned(), id.into());
+                }
+            }
+            let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+            let refusal = ResponseBuilder::new()
+                .description("Refused: the code says why.")
+                .content("application/problem+json", content)
+                .build();
+            operation.responses.responses.insert("default".to_owned(), refusal.into());
+        }
+    }
+}
+
+fn operations(item: &mut utoipa::openapi::PathItem) -> impl Iterator<Item = &mut Operation> {
+    [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete].into_iter().flatten()
 }
