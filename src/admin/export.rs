@@ -39,20 +39,20 @@ const CHUNKS_WAITING: usize = 2;
 const RETRY_AFTER_S: u64 = 5;
 
 /// The answer; the rows follow as the caller reads them.
-pub(super) fn csv(admin: &Admin, series: Found, range: Range) -> Result<Response, Problem> {
+pub(super) fn csv(admin: &Admin, series: &Found, range: Range) -> Result<Response, Problem> {
     let permit = Arc::clone(&admin.exports).try_acquire_owned().map_err(|_| {
         let busy = Problem::new(ProblemCode::Overloaded).with_detail("As many exports are running as are allowed.");
         Problem { retry_after_s: Some(RETRY_AFTER_S), ..busy }
     })?;
     let (sender, receiver) = mpsc::channel(CHUNKS_WAITING);
     let store = Arc::clone(&admin.store);
-    let names = Names::of(&series);
+    let names = Names::of(series);
     drop(spawn_blocking(move || {
         let _permit = permit;
         if let Err(error) = write(&*store, &names, range, &sender) {
             tracing::error!(error = &error as &dyn std::error::Error, "an export broke off");
             // The head of the answer is out: only a broken body can say that it is not whole.
-            let _ = sender.blocking_send(Err(Broken));
+            drop(sender.blocking_send(Err(Broken)));
         }
     }));
     let mut response = Body::new(Rows(receiver)).into_response();

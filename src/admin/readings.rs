@@ -127,7 +127,7 @@ pub(super) async fn index(
     let series = series.found(&admin, actor.organisation_id, &metric).await?;
     let range = Range { series: series.id, from_us, to_us, resolution_us };
     if is_csv {
-        return export::csv(&admin, series, range);
+        return export::csv(&admin, &series, range);
     }
     let limit = limit.unwrap_or(POINTS_DEFAULT);
     let page = ask(&admin, move |store| page(store, range, cursor, limit)).await?;

@@ -63,7 +63,7 @@ pub const EQUIPMENT_TYPES: &[EquipmentType] = &[
 
 /// Whether `name` is a type of `kind`, exactly as spelled.
 #[must_use]
-pub fn is_type_of(name: &str, kind: EquipmentKind) -> bool {
+pub(super) fn is_type_of(name: &str, kind: EquipmentKind) -> bool {
     EQUIPMENT_TYPES.iter().any(|t| t.kind == kind && t.name == name)
 }
 

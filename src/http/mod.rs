@@ -15,6 +15,7 @@ mod finish;
 mod idempotency;
 mod inflate;
 mod journal;
+mod openapi;
 mod pages;
 mod readings;
 mod refusal;
@@ -29,6 +30,7 @@ pub use config::Config;
 pub use edge::{Args, Edge};
 pub use idempotency::Idempotency;
 pub use journal::{Journal, LogJournal, Record, STATUS_HUNG_UP};
+pub use openapi::openapi;
 pub use seam::{Door, Intake};
 pub use surface::{OpenRoutes, Resource, Surface};
 

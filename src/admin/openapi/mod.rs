@@ -115,9 +115,11 @@ impl Modify for WhatAllShare {
         let bearer =
             HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("The access_token of a sign-in."));
         components.add_security_scheme("session", SecurityScheme::Http(bearer.build()));
-        document.security = Some(vec![SecurityRequirement::new("session", Vec::<String>::new())]);
         let items = document.paths.paths.values_mut();
         for operation in items.flat_map(operations) {
+            // At each call, not at the document: so it can be merged with another one.
+            let session = || vec![SecurityRequirement::new("session", Vec::<String>::new())];
+            operation.security.get_or_insert_with(session);
             for response in operation.responses.responses.values_mut() {
                 if let RefOr::T(response) = response {
                     let id = HeaderBuilder::new().description(Some("The request's id.")).build();

@@ -1,0 +1,282 @@
+//! The OpenAPI document of the integration API, apart from the code that answers it.
+#![allow(dead_code, reason = "the functions and types here are read by utoipa's macros alone")]
+
+use utoipa::{
+    IntoParams, Modify, OpenApi, ToSchema,
+    openapi::{
+        ContentBuilder, HeaderBuilder, ObjectBuilder, OpenApi as Document, Ref, RefOr, ResponseBuilder,
+        schema::{Schema, Type},
+        security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme},
+    },
+};
+
+use crate::model::{EntryCode, ProblemCode};
+
+/// The document of everything that the integration port answers, served at `/openapi.json`.
+#[must_use]
+pub fn openapi() -> Document {
+    Api::openapi()
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "sensorgate: integration API",
+        description = "Every call under `/v1` needs both credentials: `Authorization: Bearer <jwt>` and \
+            `X-API-Key: grq_live_…`. Every answer has a request id and the state of the caller's rate limit.",
+        version = env!("CARGO_PKG_VERSION"),
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    components(schemas(Problem)),
+    paths(send_readings, token, discovery, jwks),
+    modifiers(&WhatAllShare),
+    tags(
+        (name = "sensors", description = "Sending readings."),
+        (name = "tokens", description = "The embedded token issuer. Absent where an external one is configured."),
+    ),
+)]
+struct Api;
+
+/// A batch; a bare array of readings is taken as well.
+#[derive(ToSchema)]
+struct Batch {
+    #[schema(min_items = 1, max_items = 500)]
+    readings: Vec<Reading>,
+}
+
+/// One reading. Exactly one of `equipment_id` and `external_id` names its equipment.
+#[derive(ToSchema)]
+struct Reading {
+    /// The sender's own name for the entry.
+    #[schema(nullable = false)]
+    id: Option<String>,
+    /// Our id of the equipment.
+    #[schema(nullable = false)]
+    equipment_id: Option<uuid::Uuid>,
+    /// The sender's own id of the equipment, within the integration.
+    #[schema(nullable = false)]
+    external_id: Option<String>,
+    /// `temperature`, `humidity`, `co2`, or another of the configuration.
+    metric: String,
+    value: f64,
+    /// Must fit the metric; other units of the same quantity are converted.
+    #[schema(nullable = false)]
+    unit: Option<String>,
+    /// RFC 3339, or a number since 1970 in seconds, milliseconds, microseconds or nanoseconds by its size. Absent: the
+    /// time of receipt.
+    #[schema(value_type = Timestamp, nullable = false)]
+    timestamp: Option<String>,
+    /// `good` unless given.
+    #[schema(value_type = Quality, nullable = false)]
+    quality: Option<String>,
+}
+
+#[derive(ToSchema)]
+#[serde(untagged)]
+enum Timestamp {
+    Text(String),
+    Number(f64),
+}
+
+#[derive(ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Quality {
+    Good,
+    Uncertain,
+    Bad,
+}
+
+/// What became of a batch. What is accepted is durable.
+#[derive(ToSchema)]
+struct BatchResult {
+    request_id: uuid::Uuid,
+    /// `accepted + rejected`
+    received: u32,
+    accepted: u32,
+    /// Of those accepted: equipment, metric and timestamp had been accepted before, as far as known at once.
+    duplicates: u32,
+    rejected: u32,
+    /// The rejected entries, by index.
+    errors: Vec<EntryError>,
+}
+
+/// One rejected entry.
+#[derive(ToSchema)]
+struct EntryError {
+    /// Its place in the batch, from 0.
+    index: u32,
+    /// The sender's own name for it.
+    #[schema(nullable = false)]
+    id: Option<String>,
+    code: String,
+    #[schema(nullable = false)]
+    field: Option<String>,
+    message: String,
+    /// Whether the same entry can succeed later without being changed.
+    retryable: bool,
+}
+
+/// The body of every refusal (RFC 9457).
+#[derive(ToSchema)]
+struct Problem {
+    /// Leads to a page about the code.
+    r#type: String,
+    title: String,
+    status: u16,
+    detail: String,
+    /// Stable; programs go by it.
+    code: String,
+    request_id: uuid::Uuid,
+}
+
+/// Client id and secret come here, or by HTTP Basic; not both ways.
+#[derive(ToSchema)]
+struct TokenRequest {
+    /// `client_credentials`
+    grant_type: String,
+    #[schema(nullable = false)]
+    client_id: Option<String>,
+    #[schema(format = Password, nullable = false)]
+    client_secret: Option<String>,
+    #[schema(nullable = false)]
+    audience: Option<String>,
+    /// Grants, separated by spaces; all that the integration has unless given.
+    #[schema(nullable = false)]
+    scope: Option<String>,
+}
+
+#[derive(ToSchema)]
+struct TokenResponse {
+    access_token: String,
+    /// `Bearer`
+    token_type: String,
+    /// Seconds.
+    expires_in: u64,
+    scope: String,
+}
+
+/// RFC 6749 §5.2.
+#[derive(ToSchema)]
+struct TokenError {
+    error: String,
+    error_description: String,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Options {
+    /// The same answer, nothing stored.
+    validate_only: Option<bool>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+struct Headers {
+    /// 1 to 255 printable ASCII characters: the same key and body get the same answer for 24 hours.
+    #[param(rename = "Idempotency-Key", min_length = 1, max_length = 255)]
+    idempotency_key: Option<String>,
+    /// `gzip` or `zstd`.
+    #[param(rename = "Content-Encoding")]
+    content_encoding: Option<String>,
+}
+
+/// Send up to 500 readings. Needs `sensors:write`.
+///
+/// Each reading is judged on its own: the good ones are stored, the others are listed. After the answer what is
+/// accepted is on disk. Sending a batch again is harmless.
+#[utoipa::path(post, path = "/v1/sensors/readings", tag = "sensors", params(Options, Headers),
+    security(("token" = [], "api_key" = [])), request_body = Batch,
+    responses(
+        (status = 200, description = "None rejected.", body = BatchResult),
+        (status = 207, description = "Some rejected.", body = BatchResult),
+        (status = 422, description = "All rejected, nothing stored.", body = BatchResult),
+    ))]
+fn send_readings() {}
+
+/// Get a token for client id and secret.
+#[utoipa::path(post, path = "/oauth/token", tag = "tokens", security(()),
+    request_body(content(
+        (TokenRequest = "application/x-www-form-urlencoded"),
+        (TokenRequest = "application/json"),
+    )),
+    responses(
+        (status = 200, description = "The token.", body = TokenResponse),
+        (status = 400, description = "The request has not the right form.", body = TokenError),
+        (status = 401, description = "Unknown client, wrong secret, or not active.", body = TokenError),
+    ))]
+fn token() {}
+
+/// How the issuer describes itself (OpenID Connect Discovery 1.0).
+#[utoipa::path(get, path = "/.well-known/openid-configuration", tag = "tokens", security(()),
+    responses((status = 200, description = "The description.", body = Object)))]
+fn discovery() {}
+
+/// The keys that tokens are signed with (RFC 7517).
+#[utoipa::path(get, path = "/.well-known/jwks.json", tag = "tokens", security(()),
+    responses((status = 200, description = "The keys.", body = Object)))]
+fn jwks() {}
+
+/// Credentials, the headers of every answer, and refusals: the same for every call, so said once.
+struct WhatAllShare;
+
+const HEADERS: [(&str, &str); 4] = [
+    ("X-Request-Id", "The request's id."),
+    ("X-RateLimit-Limit", "Requests a window."),
+    ("X-RateLimit-Remaining", "Requests left in this window."),
+    ("X-RateLimit-Reset", "Unix second at which the window ends."),
+];
+
+impl Modify for WhatAllShare {
+    fn modify(&self, document: &mut Document) {
+        let components = document.components.get_or_insert_default();
+        let key = ApiKey::Header(ApiKeyValue::with_description("X-API-Key", "Shown once, at activation."));
+        components.add_security_scheme("api_key", SecurityScheme::ApiKey(key));
+        components.add_security_scheme("token", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+        let mut set_codes = |schema: &str, codes: Vec<&'static str>| {
+            if let Some(RefOr::T(Schema::Object(object))) = components.schemas.get_mut(schema) {
+                let code = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(codes));
+                object.properties.insert("code".to_owned(), code.description(Some("Stable.")).into());
+            }
+        };
+        set_codes("Problem", ProblemCode::ALL.iter().map(|problem| problem.code()).collect());
+        set_codes("EntryError", EntryCode::ALL.iter().map(|code| code.as_str()).collect());
+        let items = document.paths.paths.values_mut();
+        for operation in items.flat_map(|item| [&mut item.get, &mut item.post]).flatten() {
+            for response in operation.responses.responses.values_mut() {
+                if let RefOr::T(response) = response {
+                    for (name, meaning) in HEADERS {
+                        let header = HeaderBuilder::new().description(Some(meaning)).build();
+                        response.headers.insert(name.to_owned(), header.into());
+                    }
+                }
+            }
+            let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+            let refusal = ResponseBuilder::new()
+                .description("Refused: the code says why. 429 and 503 have Retry-After.")
+                .content("application/problem+json", content)
+                .build();
+            operation.responses.responses.insert("default".to_owned(), refusal.into());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_lists_every_code_and_asks_for_both_credentials() {
+        let document = serde_json::to_value(openapi()).unwrap();
+        assert_eq!(document["openapi"], "3.1.0");
+        let schemas = &document["components"]["schemas"];
+        let codes = |schema: &str| schemas[schema]["properties"]["code"]["enum"].as_array().unwrap().len();
+        assert_eq!((codes("Problem"), codes("EntryError")), (ProblemCode::ALL.len(), EntryCode::ALL.iter().count()));
+        let both = &document["paths"]["/v1/sensors/readings"]["post"]["security"][0];
+        assert!(both["token"].is_array() && both["api_key"].is_array(), "{both}");
+        let text = document.to_string();
+        for rest in text.split("\"#/components/schemas/").skip(1) {
+            let name = rest.split('"').next().unwrap();
+            assert!(schemas.get(name).is_some(), "{name} is referred to and not there");
+        }
+    }
+}
