@@ -195,6 +195,11 @@ impl Fields {
         !self.errors.is_empty()
     }
 
+    /// Whether the field `name` was refused.
+    pub(super) fn refuses(&self, name: &str) -> bool {
+        self.errors.iter().any(|error| error.field.strip_prefix(&self.prefix) == Some(name))
+    }
+
     /// All that was wrong, unknown fields included.
     pub(super) fn refusals(self) -> Vec<FieldProblem> {
         let Self { object, prefix, mut errors } = self;

@@ -1,10 +1,6 @@
 //! The equipment registry.
 
-use axum::{
-    Json,
-    extract::State,
-    response::{IntoResponse, Response},
-};
+use axum::{Json, extract::State, response::Response};
 use http::{HeaderValue, StatusCode, header::LOCATION};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -75,10 +71,10 @@ impl EquipmentView {
     }
 }
 
-async fn shown(admin: &Admin, status: StatusCode, equipment: Equipment) -> Result<Response, Problem> {
+async fn shown(admin: &Admin, status: StatusCode, equipment: Equipment) -> Response {
     let version = equipment.version;
-    let [seen] = last_seen::of(admin, [equipment.number]).await?;
-    Ok(tagged(version, (status, Json(EquipmentView::new(equipment, seen)))))
+    let seen = last_seen::of(admin, equipment.number).await;
+    tagged(version, (status, Json(EquipmentView::new(equipment, seen))))
 }
 
 /// `GET /admin/v1/equipment`
@@ -102,7 +98,7 @@ pub(super) async fn index(
     let request = parameters.page()?;
     parameters.finish()?;
     let page = admin.control.equipment_list(actor.organisation_id, filter, request).await?;
-    let seen = last_seen::of_all(&admin, page.items.iter().map(|one| one.number).collect()).await?;
+    let seen = last_seen::of_all(&admin, page.items.iter().map(|one| one.number).collect()).await;
     let items = page.items.into_iter().zip(seen).map(|(one, seen)| EquipmentView::new(one, seen)).collect();
     Ok(Json(List { items, next_cursor: page.next_cursor }))
 }
@@ -118,7 +114,7 @@ pub(super) async fn create(
     fields.finish()?;
     let equipment = admin.control.create_equipment(actor, integration_id, new).await?;
     let location = format!("/admin/v1/equipment/{}", equipment.id);
-    let mut response = shown(&admin, StatusCode::CREATED, equipment).await?.into_response();
+    let mut response = shown(&admin, StatusCode::CREATED, equipment).await;
     let location = HeaderValue::from_str(&location).expect("a path with a UUID is a header value");
     response.headers_mut().insert(LOCATION, location);
     Ok(response)
@@ -131,7 +127,7 @@ pub(super) async fn show(
     Id(id): Id<EquipmentId>,
 ) -> Result<Response, Problem> {
     let equipment = admin.control.equipment(actor.organisation_id, id).await?;
-    shown(&admin, StatusCode::OK, equipment).await
+    Ok(shown(&admin, StatusCode::OK, equipment).await)
 }
 
 /// `PATCH /admin/v1/equipment/{id}`
@@ -145,7 +141,7 @@ pub(super) async fn update(
     let patch = patch(&mut fields);
     fields.finish()?;
     let equipment = admin.control.update_equipment(actor, id, patch, version).await?;
-    shown(&admin, StatusCode::OK, equipment).await
+    Ok(shown(&admin, StatusCode::OK, equipment).await)
 }
 
 /// `POST /admin/v1/equipment/{id}/retire`: again does nothing. `PATCH` with `status: active` brings it back.
@@ -159,7 +155,7 @@ pub(super) async fn retire(
     fields.finish()?;
     let retired = EquipmentPatch { status: Some("retired".to_owned()), ..EquipmentPatch::default() };
     let equipment = admin.control.update_equipment(actor, id, retired, version).await?;
-    shown(&admin, StatusCode::OK, equipment).await
+    Ok(shown(&admin, StatusCode::OK, equipment).await)
 }
 
 /// The changeable fields.

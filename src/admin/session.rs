@@ -118,7 +118,7 @@ pub(super) async fn change_password(
     SignedIn { session, origin }: SignedIn,
     mut fields: Fields,
 ) -> Result<StatusCode, Problem> {
-    let current = Password::new(required(&mut fields, "current_password"));
+    let current = text(&mut fields, "current_password").map(Password::new);
     let new = Password::new(required(&mut fields, "new_password"));
     fields.finish()?;
     if let Some(wait_s) = admin.throttle.wait_s(origin.ip, &session.email) {
@@ -135,12 +135,18 @@ pub(super) async fn change_password(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// A text that must be given. What is longer than any password is cut short of being hashed by the control plane.
+/// A text that must be given.
 fn required(fields: &mut Fields, name: &str) -> String {
-    let text = fields.nullable_text(name).flatten();
-    match text {
-        Some(text) if text.len() <= 4 * PASSWORD_BYTES_MAX => text,
-        Some(_) => fields.refuse(name, "is too long").unwrap_or_default(),
-        None => fields.refuse(name, "must be given").unwrap_or_default(),
-    }
+    text(fields, name).unwrap_or_else(|| {
+        if !fields.refuses(name) {
+            fields.refuse::<()>(name, "must be given");
+        }
+        String::new()
+    })
+}
+
+/// A text that is no longer than any password or address.
+fn text(fields: &mut Fields, name: &str) -> Option<String> {
+    let text = fields.nullable_text(name).flatten()?;
+    if text.len() <= 4 * PASSWORD_BYTES_MAX { Some(text) } else { fields.refuse(name, "is too long") }
 }

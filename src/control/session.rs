@@ -15,7 +15,10 @@ use super::{
     db::{Tx, now_us},
     password,
 };
-use crate::model::{OrganisationId, RequestId, UserId};
+use crate::{
+    model::{OrganisationId, RequestId, UserId},
+    telemetry::task,
+};
 
 /// What every session token begins with.
 pub const TOKEN_PREFIX: &str = "grq_admin_";
@@ -128,29 +131,26 @@ impl Control {
         let stored = account.as_ref().map(|account| account.password_hash.clone());
         let matches = self.inner.passwords.verify(password, stored).await?;
         let Some(account) = account else { return Ok(None) };
+        if !matches || !account.active {
+            // Apart from the answer, so that the time it takes does not tell that there is such a user.
+            let control = self.clone();
+            drop(task::spawn("login_refused", async move {
+                // Nobody has proved to be the user: the entry names them as its target alone.
+                let entry = entry(&account, None, "login_refused", ip, request_id);
+                if let Err(error) = control.write(move |tx| audit::append(tx, entry)).await {
+                    tracing::error!(error = &error as &dyn std::error::Error, "a refused sign-in was not audited");
+                }
+            }));
+            return Ok(None);
+        }
         let terms = self.inner.session_terms;
         self.write(move |tx| {
             // Read again: the password may have been reset, or the user deactivated, while this one was hashed.
-            let must_change_password = tx
-                .query_row(
-                    "SELECT password_one_time FROM users WHERE id = ?1 AND active = 1 AND password_hash = ?2",
-                    (account.id, &account.password_hash),
-                    |row| row.get(0),
-                )
-                .optional()?;
-            let entry = |action| AuditEntry {
-                actor: Some(account.id),
-                ip,
-                request_id: Some(request_id),
-                ..AuditEntry::by_server(account.organisation_id, action, Target::User(account.id))
-            };
-            let Some(must_change_password) = must_change_password.filter(|_| matches && account.active) else {
-                // Nobody has proved to be the user: the entry names them as its target alone.
-                audit::append(tx, AuditEntry { actor: None, ..entry("login_refused") })?;
-                return Ok(None);
-            };
+            let sql = "SELECT password_one_time FROM users WHERE id = ?1 AND active = 1 AND password_hash = ?2";
+            let is_one_time = tx.query_row(sql, (account.id, &account.password_hash), |row| row.get(0)).optional()?;
+            let Some(must_change_password) = is_one_time else { return Ok(None) };
             let token = begin(tx, account.id, terms)?;
-            audit::append(tx, entry("login"))?;
+            audit::append(tx, entry(&account, Some(account.id), "login", ip, request_id))?;
             let expires_in_s = terms.absolute_s;
             Ok(Some(SignedIn { token, user_id: account.id, expires_in_s, must_change_password }))
         })
@@ -210,7 +210,8 @@ impl Control {
         .await
     }
 
-    /// Gives the session's user a password of their own. Their other sessions end.
+    /// Gives the session's user a password of their own. Their other sessions end. `current` may be left out while it
+    /// is a one-time password: the session itself was opened with it.
     ///
     /// # Errors
     /// [`Error::Invalid`] where `current` is wrong or `new` is not good enough; [`Error::Unready`] where the password
@@ -218,22 +219,30 @@ impl Control {
     pub async fn change_password(
         &self,
         session: &Session,
-        current: Password,
+        current: Option<Password>,
         new: Password,
         ip: Option<IpAddr>,
         request_id: RequestId,
     ) -> Result<(), Error> {
         let (key, user_id, organisation_id) = (session.key, session.user_id, session.organisation_id);
-        let stored: String = self
-            .read(move |connection| {
-                let sql = "SELECT password_hash FROM users WHERE id = ?1";
-                Ok(connection.query_row(sql, [user_id], |row| row.get(0))?)
-            })
-            .await?;
-        if !self.inner.passwords.verify(current.clone(), Some(stored.clone())).await? {
+        let sql = "SELECT password_hash, password_one_time FROM users WHERE id = ?1";
+        let read = move |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, bool>(1)?));
+        let (stored, is_one_time) =
+            self.read(move |connection| Ok(connection.query_row(sql, [user_id], read)?)).await?;
+        let is_right = match current {
+            Some(current) => self.inner.passwords.verify(current, Some(stored.clone())).await?,
+            None => is_one_time,
+        };
+        if !is_right {
             return Err(Error::Invalid(vec![FieldError::new("current_password", "is not the current password")]));
         }
-        if let Some(message) = password::refusal(&new, &current, &session.email) {
+        let refusal = match password::refusal(&new, &session.email) {
+            None if self.inner.passwords.verify(new.clone(), Some(stored.clone())).await? => {
+                Some("must differ from the current one")
+            }
+            refusal => refusal,
+        };
+        if let Some(message) = refusal {
             return Err(Error::Invalid(vec![FieldError::new("new_password", message)]));
         }
         let hash = self.inner.passwords.hash(new).await?;
@@ -252,6 +261,17 @@ impl Control {
         })
         .await
     }
+}
+
+fn entry(
+    account: &Account,
+    actor: Option<UserId>,
+    action: &'static str,
+    ip: Option<IpAddr>,
+    request_id: RequestId,
+) -> AuditEntry {
+    let entry = AuditEntry::by_server(account.organisation_id, action, Target::User(account.id));
+    AuditEntry { actor, ip, request_id: Some(request_id), ..entry }
 }
 
 /// How long sessions live.

@@ -13,8 +13,9 @@ pub(super) struct Login {
 
 #[derive(ToSchema)]
 pub(super) struct PasswordChange {
+    /// May be left out while it is a one-time password.
     #[schema(format = Password)]
-    current_password: String,
+    current_password: Option<String>,
     /// At least 12 characters.
     #[schema(format = Password, min_length = 12, max_length = 256)]
     new_password: String,

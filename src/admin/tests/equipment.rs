@@ -59,6 +59,9 @@ async fn lists_filter_and_show_when_equipment_was_last_seen() {
     assert_eq!(all.len(), 5);
     assert_eq!(all[0]["last_seen_at"], "2026-01-05T10:00:00Z");
     assert!(all[1]["last_seen_at"].is_null());
+    api.store.is_down.store(true, std::sync::atomic::Ordering::Relaxed);
+    let blind = api.get("/admin/v1/equipment?limit=1", &api.ann).await;
+    assert!(blind.status == 200 && blind.json["items"][0]["last_seen_at"].is_null(), "{}", blind.text);
     for (query, count) in [
         ("kind=actuator", 1),
         ("room=R1", 2),

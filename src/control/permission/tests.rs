@@ -20,7 +20,7 @@ async fn set_own_password(control: &Control, email: &str, password: Password) ->
     assert!(signed_in.must_change_password);
     let session = control.session(signed_in.token.expose()).await.unwrap().expect("a session");
     let new = Password::new(OWN_PASSWORD.to_owned());
-    control.change_password(&session, password, new, None, request_id).await.unwrap();
+    control.change_password(&session, Some(password), new, None, request_id).await.unwrap();
     Actor { user_id: session.user_id, organisation_id: session.organisation_id, ip: None, request_id }
 }
 
