@@ -5,7 +5,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{
-    HeaderValue,
+    HeaderMap, HeaderValue,
     header::{ETAG, IF_MATCH},
     request::Parts,
 };
@@ -23,12 +23,17 @@ impl FromRequestParts<Admin> for IfMatch {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &Admin) -> Result<Self, Problem> {
-        let mut values = parts.headers.get_all(IF_MATCH).iter();
-        match (values.next(), values.next()) {
-            (None, _) => Ok(Self(None)),
-            (Some(value), None) => read(value).map(Self),
-            (Some(_), Some(_)) => Err(Problem::parameter("If-Match is given more than once.")),
-        }
+        of(&parts.headers).map(Self)
+    }
+}
+
+/// The version in `headers`.
+pub(super) fn of(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+    let mut values = headers.get_all(IF_MATCH).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => read(value),
+        (Some(_), Some(_)) => Err(Problem::parameter("If-Match is given more than once.")),
     }
 }
 

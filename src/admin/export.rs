@@ -133,7 +133,7 @@ fn write_row(text: &mut String, row: std::fmt::Arguments<'_>) {
 }
 
 /// A text as a CSV cell (RFC 4180) that no spreadsheet takes for a formula: partners choose their external ids.
-fn cell(text: &str) -> String {
+pub(super) fn cell(text: &str) -> String {
     let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
     let safe = if is_formula { format!("'{text}") } else { text.to_owned() };
     if safe.contains([',', '"', '\n', '\r']) { format!("\"{}\"", safe.replace('"', "\"\"")) } else { safe }

@@ -139,7 +139,7 @@ fn points(text: &str) -> Option<usize> {
 }
 
 /// `90`, `90s`, `5m`, `1h` or `1d`, in microseconds.
-fn resolution(text: &str) -> Option<i64> {
+pub(super) fn resolution(text: &str) -> Option<i64> {
     let (number, unit_s) = match text.as_bytes().last()? {
         b's' => (&text[..text.len() - 1], 1),
         b'm' => (&text[..text.len() - 1], 60),
@@ -153,7 +153,7 @@ fn resolution(text: &str) -> Option<i64> {
 }
 
 /// The microsecond in a cursor: of the last reading, or the begin of the next step.
-fn cursor(text: &str) -> Option<i64> {
+pub(super) fn cursor(text: &str) -> Option<i64> {
     let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
     Some(i64::from_be_bytes(bytes.strip_prefix(CURSOR.as_bytes())?.try_into().ok()?))
 }

@@ -1,5 +1,6 @@
 //! The API over a real socket, with a real control plane.
 
+mod any_input;
 mod api;
 mod document;
 mod equipment;

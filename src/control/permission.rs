@@ -4,7 +4,10 @@
 //! it pending again, because whoever reset it knows the password for a while. Nobody confirms what they started, and
 //! nobody confirms themselves. The triggers of `schema/0002_member.sql` say the same.
 
-use rusqlite::OptionalExtension;
+use rusqlite::{
+    OptionalExtension,
+    types::{FromSql, FromSqlResult, ValueRef},
+};
 
 use super::{
     Actor, Control, Error, FieldError, Password,
@@ -26,6 +29,17 @@ pub enum Standing {
     Pending,
     /// Has it.
     Held,
+}
+
+/// From the column `state`; without a row there is no permission.
+impl FromSql for Standing {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        Ok(match value.as_str_or_null()? {
+            Some("held") => Self::Held,
+            Some("pending") => Self::Pending,
+            _ => Self::None,
+        })
+    }
 }
 
 impl Control {

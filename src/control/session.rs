@@ -163,7 +163,7 @@ impl Control {
         let idle_us = self.inner.session_terms.idle_us();
         let now_us = now_us();
         let found = self.read(move |connection| {
-            let sql = "SELECT u.id, u.organisation_id, u.email, u.name, coalesce(p.state, 'removed'),
+            let sql = "SELECT u.id, u.organisation_id, u.email, u.name, p.state,
                     u.password_one_time, s.last_used_at_us
                 FROM sessions s JOIN users u ON u.id = s.user_id LEFT JOIN user_permissions p ON p.user_id = u.id
                 WHERE s.token_hash = ?1 AND u.active = 1 AND s.expires_at_us > ?2 AND s.last_used_at_us > ?3";
@@ -176,11 +176,7 @@ impl Control {
                         organisation_id: row.get(1)?,
                         email: row.get(2)?,
                         name: row.get(3)?,
-                        permission: match row.get_ref(4)?.as_str()? {
-                            "held" => Standing::Held,
-                            "pending" => Standing::Pending,
-                            _ => Standing::None,
-                        },
+                        permission: row.get(4)?,
                         must_change_password: row.get(5)?,
                     };
                     Ok((session, row.get::<_, i64>(6)?))

@@ -147,7 +147,7 @@ impl Control {
 
 /// Keeps the cursors of this list out of others.
 const CURSOR: &str = "user:";
-const SELECT: &str = "SELECT u.id, u.organisation_id, u.email, u.name, coalesce(p.state, 'removed'), u.active,
+const SELECT: &str = "SELECT u.id, u.organisation_id, u.email, u.name, p.state, u.active,
     u.password_one_time, u.version, u.created_at_us, u.last_login_at_us
     FROM users u LEFT JOIN user_permissions p ON p.user_id = u.id";
 
@@ -157,11 +157,7 @@ fn user_row(row: &Row<'_>) -> rusqlite::Result<User> {
         organisation_id: row.get(1)?,
         email: row.get(2)?,
         name: row.get(3)?,
-        permission: match row.get_ref(4)?.as_str()? {
-            "held" => Standing::Held,
-            "pending" => Standing::Pending,
-            _ => Standing::None,
-        },
+        permission: row.get(4)?,
         active: row.get(5)?,
         must_change_password: row.get(6)?,
         version: row.get(7)?,

@@ -230,3 +230,20 @@ async fn a_stale_version_and_bad_fields_change_nothing() {
         assert_eq!(problem(bed.control.create_user(actor, new).await), ProblemCode::ValidationFailed, "{email} {name}");
     }
 }
+
+// Of several who confirm at once exactly one does; the others find nothing pending.
+#[tokio::test]
+async fn a_permission_is_confirmed_once() {
+    let bed = Bed::new(embedded()).await;
+    let (first, second) = (bed.administrator().await, bed.administrator().await);
+    let (user, one_time) = bed.control.create_user(first, new_user("race@example.test", true)).await.unwrap();
+    set_own_password(&bed.control, "race@example.test", one_time).await;
+    let mut attempts = tokio::task::JoinSet::new();
+    for _ in 0..16 {
+        let control = bed.control.clone();
+        attempts.spawn(async move { control.confirm_user(second, user.id).await.map_err(|error| error.problem()) });
+    }
+    let outcomes = attempts.join_all().await;
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
+    assert!(outcomes.iter().filter_map(|o| o.as_ref().err()).all(|problem| *problem == ProblemCode::InvalidState));
+}
