@@ -7,6 +7,8 @@ use crate::model::Scope;
 
 mod endpoint;
 
+type Change = fn(&mut Config);
+
 const START_S: u64 = 1_790_000_000;
 const DAY_S: u64 = 86_400;
 
@@ -189,11 +191,11 @@ fn keys_rotate_by_the_clock() {
     assert!(!issuer.rotate(at(dead_s - 1)).expect("rotated"));
     assert_eq!(kids(&issuer).len(), 2);
     assert!(issuer.rotate(at(dead_s)).expect("rotated"));
-    assert_eq!(kids(&issuer), [second.clone()]);
+    assert_eq!(kids(&issuer), *std::slice::from_ref(second));
     assert_eq!(files(&keys).len(), 1);
     // The directory is the whole state.
     let again = Issuer::open(&keys, &config(), None, at(dead_s)).expect("an issuer");
-    assert_eq!(kids(&again), [second.clone()]);
+    assert_eq!(kids(&again), *std::slice::from_ref(second));
     assert_eq!(signer(&again, dead_s), *second);
 }
 
@@ -236,7 +238,7 @@ async fn signatures_wait_their_turn_and_not_for_ever() {
 #[test]
 fn the_configuration_is_refused_by_key() {
     config().check().expect("the test's own");
-    let refused: &[(fn(&mut Config), &str)] = &[
+    let refused: &[(Change, &str)] = &[
         (|config| config.url = "https://a.test".to_owned(), "issuer.url"),
         (|config| config.url = "ftp://a.test/".to_owned(), "issuer.url"),
         (|config| config.url = "https://a.test/?q=/".to_owned(), "issuer.url"),

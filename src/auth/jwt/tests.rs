@@ -13,6 +13,11 @@ use crate::{
 
 pub(in crate::auth) mod mint;
 
+/// Spoils a header or claims.
+type Change = fn(&mut Value);
+type ConfigChange = fn(&mut Config);
+type IssuerChange = fn(&mut IssuerConfig);
+
 pub(in crate::auth) fn config() -> Config {
     Config {
         leeway_s: 30,
@@ -76,7 +81,7 @@ async fn a_token_in_auth0s_shape_is_believed() {
     assert_eq!(token.subject, format!("{CLIENT}@clients"));
     assert_eq!(token.expires_s, claims["exp"].as_u64().expect("a number"));
     assert_eq!(token.scopes().collect::<Vec<_>>(), ["sensors:write", "equipment:read"]);
-    let accepted: &[(&str, fn(&mut Value))] = &[
+    let accepted: &[(&str, Change)] = &[
         ("no typ", |header| {
             header.as_object_mut().expect("an object").remove("typ");
         }),
@@ -91,7 +96,7 @@ async fn a_token_in_auth0s_shape_is_believed() {
         let token = RSA[0].token_with("RS256", &claims, change);
         assert!(verifier.verify(&token, now_us()).await.is_ok(), "{name}");
     }
-    let accepted: &[(&str, fn(&mut Value))] = &[
+    let accepted: &[(&str, Change)] = &[
         ("one of several audiences", |claims| claims["aud"] = json!(["https://tenant.test/userinfo", AUDIENCE])),
         ("sub without @clients", |claims| claims["sub"] = CLIENT.into()),
         ("no gty", |claims| {
@@ -113,7 +118,7 @@ async fn a_token_in_auth0s_shape_is_believed() {
 
 /// Claims that a genuine signature does not save. Each case is a row of the table of what the library lets pass, or
 /// of what we demand beyond it.
-const REFUSED_CLAIMS: &[(&str, fn(&mut Value), TokenError)] = &[
+const REFUSED_CLAIMS: &[(&str, Change, TokenError)] = &[
     ("no iss", |c| drop(c.as_object_mut().expect("an object").remove("iss")), TokenError::WrongIssuer),
     ("iss of another", |c| c["iss"] = "https://evil.test/".into(), TokenError::WrongIssuer),
     ("iss without slash", |c| c["iss"] = ISSUER.trim_end_matches('/').into(), TokenError::WrongIssuer),
@@ -365,7 +370,7 @@ async fn the_client_is_named_by_the_claims_of_the_configuration() {
     let names = vec!["cid".to_owned(), "appid".to_owned()];
     let okta = IssuerConfig { client_id_claims: names, ..issuer(Profile::Auth0, &[Algorithm::RS256]) };
     let verifier = verifier(&config(), okta.clone(), vec![RSA[0].jwk()]).await;
-    let verify = async |change: fn(&mut Value)| {
+    let verify = async |change: Change| {
         let mut claims = rfc9068_claims(now_s());
         claims.as_object_mut().expect("an object").remove("client_id");
         change(&mut claims);
@@ -451,10 +456,10 @@ fn an_issuers_configuration_is_refused_by_key() {
     let issuer = parse(&good).expect("an issuer");
     assert_eq!(issuer.algorithms, [Algorithm::RS256]);
     assert!(issuer.subject_is_client);
-    IssuerConfig::check_all(&[issuer.clone()]).expect("checked");
+    IssuerConfig::check_all(std::slice::from_ref(&issuer)).expect("checked");
     assert!(parse(&format!("{good}\nalgorithms = ['HS256']")).is_err(), "HMAC is no choice");
     assert!(parse(&format!("{good}\nunknown = 1")).is_err());
-    let refused: &[(fn(&mut IssuerConfig), &str)] = &[
+    let refused: &[(IssuerChange, &str)] = &[
         (|issuer| issuer.issuer = String::new(), "issuer"),
         (|issuer| issuer.issuer = "http://tenant.test/".to_owned(), "https"),
         (|issuer| issuer.jwks_url = Some("http://tenant.test/jwks".to_owned()), "https"),
@@ -473,7 +478,7 @@ fn an_issuers_configuration_is_refused_by_key() {
 #[test]
 fn every_number_of_the_configuration_has_a_range() {
     config().check().expect("the test's own");
-    let refused: &[(fn(&mut Config), &str)] = &[
+    let refused: &[(ConfigChange, &str)] = &[
         (|config| config.leeway_s = 61, "leeway_s = 61"),
         (|config| config.lifetime_max_s = 0, "lifetime_max_s = 0"),
         (|config| config.token_bytes_max = 1 << 20, "token_bytes_max"),

@@ -88,6 +88,7 @@ fn basic(id: &str, secret: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{}:{}", encoded(id), encoded(secret))))
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "a literal at every call")]
 fn json_request(more: Value) -> String {
     let mut body = json!({"grant_type": "client_credentials", "client_id": "client-1", "client_secret": SECRET});
     let more = more.as_object().expect("an object").clone();
@@ -150,13 +151,16 @@ async fn a_client_can_ask_for_less_and_not_for_more() {
     }
 }
 
+/// Name, headers, body; status and code.
+type Case<'a> = (&'a str, Vec<(&'a str, &'a str)>, String, u16, &'a str);
+
 // RFC 6749 §5.2
 #[tokio::test]
 async fn every_refusal_has_its_code() {
     let paths = paths(&config());
     let good = basic("client-1", SECRET);
     let (json_type, form_type) = (("content-type", "application/json"), ("content-type", FORM));
-    let cases: Vec<(&str, Vec<(&str, &str)>, String, u16, &str)> = vec![
+    let cases: Vec<Case<'_>> = vec![
         ("no type", vec![], form(""), 400, "invalid_request"),
         ("another type", vec![("content-type", "text/plain")], form(""), 400, "invalid_request"),
         ("not JSON", vec![json_type], form(""), 400, "invalid_request"),
