@@ -89,14 +89,22 @@ impl SigningKey {
 
     /// Never half a key under the final name, and never one that others may read, not even for a moment.
     fn write(&self, dir: &Path, path: &Path) -> io::Result<()> {
+        let temporary = path.with_extension("new");
+        let written = self.write_new(&temporary).and_then(|()| fs::rename(&temporary, path));
+        if written.is_err() {
+            // On a full disk each attempt would leave one more behind.
+            fs::remove_file(&temporary).ok();
+        }
+        written?;
+        fs::File::open(dir)?.sync_all()
+    }
+
+    fn write_new(&self, path: &Path) -> io::Result<()> {
         let der = self.pair.as_der().map_err(|_| io::ErrorKind::InvalidData)?;
         let pem = to_pem(der.as_ref());
-        let temporary = path.with_extension("new");
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
         file.write_all(pem.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        fs::File::open(dir)?.sync_all()
+        file.sync_all()
     }
 }
 

@@ -591,12 +591,12 @@ async fn a_new_key_is_fetched_when_its_first_token_comes_and_an_old_one_forgotte
     assert!(verifier.verify(&new, now_us()).await.is_ok(), "fetched while the request waits");
     assert_eq!(source.fetches(), 2);
     assert_eq!(verifier.verify(&old, now_us()).await.expect_err("withdrawn"), TokenError::UnknownKey, "though cached");
-    // Another key under the old name is another key.
-    let mut impostor = RSA[1].jwk();
-    impostor["kid"] = "rsa-0".into();
+    // Another key under the same name is another key, though the token is in the cache.
+    let mut impostor = RSA[0].jwk();
+    impostor["kid"] = "rsa-1".into();
     source.set(Some(&[impostor]));
     tokio::time::sleep(Duration::from_secs(700)).await;
-    assert_eq!(verifier.verify(&old, now_us()).await.expect_err("another key"), TokenError::BadSignature);
+    assert_eq!(verifier.verify(&new, now_us()).await.expect_err("another key"), TokenError::BadSignature);
 }
 
 // S187
