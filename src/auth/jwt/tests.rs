@@ -292,6 +292,15 @@ async fn only_the_pinned_algorithm_and_the_issuers_key_count() {
             ),
             TokenError::Malformed,
         ),
+        (
+            "azp twice, which the library would not notice",
+            RSA[0].sign_parts(
+                "RS256",
+                r#"{"alg":"RS256","kid":"rsa-0"}"#,
+                &format!(r#"{{"azp":"client-2",{}"#, &claims.to_string()[1..]),
+            ),
+            TokenError::Malformed,
+        ),
         ("a signature in another spelling", format!("{message}.{signature}="), TokenError::Malformed),
         (
             "claims that are a list",
@@ -567,7 +576,9 @@ async fn however_many_unknown_keys_are_named_there_is_one_fetch_a_minute() {
             assert_eq!(outcome, Err(TokenError::UnknownKey));
         }
     };
+    let began = tokio::time::Instant::now();
     flood(0..20).await;
+    assert_eq!(began.elapsed(), Duration::ZERO, "nobody waits for a fetch that has to wait for its own turn");
     assert_eq!(source.fetches(), 1, "the last fetch is less than a minute ago");
     tokio::time::sleep(Duration::from_secs(61)).await;
     assert_eq!(source.fetches(), 2, "asked for by the flood, as soon as it might");
@@ -699,7 +710,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn any_text_is_refused_without_panic(token in "\\PC{0,200}", parts in prop::collection::vec("[A-Za-z0-9_-]{0,60}", 0..5)) {
+    fn any_text_is_refused_without_panic(
+        token in "\\PC{0,200}",
+        parts in prop::collection::vec("[A-Za-z0-9_-]{0,60}", 0..5),
+    ) {
         for text in [token, parts.join(".")] {
             prop_assert!(Parts::parse(&text).is_err() || text.matches('.').count() == 2);
         }
