@@ -52,6 +52,7 @@ fn signing_keys_of_trusted_algorithms_are_taken_and_the_rest_passed_over() {
         with(rsa.clone(), "n", modulus(256, 0x7F)),
         with(rsa.clone(), "n", modulus(1_025, 0x01)),
         with(rsa.clone(), "n", "AAAA".into()),
+        with(rsa.clone(), "n", URL_SAFE_NO_PAD.encode([0xFE; 256]).into()),
         with(rsa.clone(), "n", "not base64url!".into()),
         with(rsa.clone(), "n", Value::Null),
         with(rsa.clone(), "e", "AQ".into()),
