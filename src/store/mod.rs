@@ -6,8 +6,17 @@
 //! Exactly once is the store's promise: a reading is known by (series, timestamp), of one key the reading that stands
 //! later in the spool wins, and the spool position moves in the same transaction as the readings.
 
+mod config;
+#[cfg(test)]
+mod contract;
+pub mod embedded;
 pub mod error;
+pub mod maintenance;
 
+use std::{path::Path, sync::Arc};
+
+pub use config::{Config, Kind};
+pub use embedded::Embedded;
 pub use error::Error;
 
 use crate::model::{Quality, Reading, SeriesId};
@@ -137,5 +146,15 @@ pub trait Store: Send + Sync {
     fn maintain(&self, now_us: i64) -> Result<Maintenance, Error> {
         let _ = now_us;
         Ok(Maintenance::Idle)
+    }
+}
+
+/// Opens the store that `config` names. Files of an embedded one lie below `data_dir`.
+///
+/// # Errors
+/// As [`Embedded::open`].
+pub fn open(data_dir: &Path, config: &Config) -> Result<Arc<dyn Store>, Error> {
+    match config.kind {
+        Kind::Embedded => Ok(Arc::new(Embedded::open(&data_dir.join(&config.directory), config)?)),
     }
 }

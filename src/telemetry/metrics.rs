@@ -45,6 +45,12 @@ metrics! {
     counter SPOOL_DAMAGES_TOTAL = "sensorgate_spool_damages_total", "Damaged stretches found in segments since the start.";
     gauge SPOOL_CORRUPT_FILES = "sensorgate_spool_corrupt_files", "Copies of damaged segments that nobody has taken out of the directory `corrupt` yet.";
     counter SPOOL_DISK_READ_BYTES_TOTAL = "sensorgate_spool_disk_read_bytes_total", "Bytes read back from segments because delivery had fallen behind what is kept in memory.";
+    counter STORE_READINGS_TOTAL = "sensorgate_store_readings_total", "Readings written to the embedded store's file; of one key sent twice within a group only the last counts.";
+    counter STORE_CLOSED_READINGS_TOTAL = "sensorgate_store_closed_readings_total", "Readings re-encoded when their day was closed.";
+    counter STORE_DAMAGED_CHUNKS_TOTAL = "sensorgate_store_damaged_chunks_total", "Chunks of the embedded store found damaged and set aside in its table damaged_chunk. Must stay 0.";
+    histogram STORE_COMMIT_SECONDS = "sensorgate_store_commit_seconds", "Time to merge one group into the embedded store and have it on disk.";
+    gauge STORE_HELD_READINGS = "sensorgate_store_held_readings", "Readings that the embedded store holds in memory for now; the spool still has them.";
+    gauge STORE_LOG_BYTES = "sensorgate_store_log_bytes", "Length of the embedded store's write-ahead log.";
     gauge DELIVERY_BACKLOG_SECONDS = "sensorgate_delivery_backlog_seconds", "Age of the oldest batch that is not yet in the store.";
     counter DELIVERY_READINGS_TOTAL = "sensorgate_delivery_readings_total", "Readings written to the store.";
     counter DELIVERY_GROUPS_TOTAL = "sensorgate_delivery_groups_total", "Groups written to the store.";
