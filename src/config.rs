@@ -14,6 +14,8 @@ use toml::{Table, Value};
 
 /// The defaults, which are at once the reference of every key.
 pub const DEFAULT_TOML: &str = include_str!("../config/default.toml");
+/// Where data is kept unless something else is said.
+pub const DEFAULT_DATA_DIR: &str = "data";
 const ENV_PREFIX: &str = "SENSORGATE__";
 
 /// Why the configuration was refused. Every message names the key and the value, or the file.
@@ -70,6 +72,10 @@ pub struct Config {
     pub metrics: crate::ingest::MetricsConfig,
     /// Accepted batches on disk.
     pub spool: crate::spool::Config,
+    /// Where readings stay.
+    pub store: crate::store::Config,
+    /// From the spool to the store.
+    pub delivery: crate::delivery::Config,
     /// The control plane's database.
     pub control: crate::control::Config,
     /// The administrators' API.
@@ -114,6 +120,8 @@ impl Config {
         self.ingest.check().map_err(Error::Check)?;
         crate::ingest::config::check_metrics(&self.metrics).map_err(Error::Check)?;
         self.spool.check().map_err(Error::Check)?;
+        self.store.check().map_err(Error::Check)?;
+        self.delivery.check().map_err(Error::Check)?;
         self.control.check().map_err(Error::Check)?;
         self.admin.check().map_err(Error::Check)?;
         self.telemetry.check().map_err(Error::Check)

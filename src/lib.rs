@@ -16,10 +16,13 @@
 //! `tests/tidy.rs`.
 
 pub mod admin;
+pub mod app;
 pub mod auth;
+pub mod cli;
 pub mod config;
 pub mod control;
 pub mod delivery;
+mod demo;
 pub mod http;
 pub mod ingest;
 pub mod issuer;

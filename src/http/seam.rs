@@ -6,7 +6,7 @@ use http::HeaderMap;
 
 use crate::{
     auth::{Authenticator, Call, Denial, Principal, RateState},
-    ingest::{BatchResult, Refused, Submission},
+    ingest::{BatchResult, Ingest, Refused, Submission},
     model::Scope,
 };
 
@@ -57,4 +57,14 @@ pub trait Intake: Send + Sync + 'static {
         principal: &Principal,
         submission: Submission,
     ) -> impl Future<Output = Result<BatchResult, Refused>> + Send;
+}
+
+impl Intake for Ingest {
+    fn ready(&self) -> Result<(), Refused> {
+        self.admit()
+    }
+
+    async fn submit(&self, principal: &Principal, submission: Submission) -> Result<BatchResult, Refused> {
+        self.submit(principal, submission).await
+    }
 }

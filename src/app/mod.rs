@@ -1,0 +1,241 @@
+//! The composition root: builds all rooms from the bottom up, starts them, and stops them in order. Nobody imports it
+//! but the command line and the demo.
+
+mod data_dir;
+mod directory;
+mod ready;
+mod signals;
+mod tasks;
+
+use std::{path::Path, sync::Arc};
+
+use anyhow::{Context, Result};
+use tokio::net::TcpListener;
+
+use crate::{
+    admin,
+    auth::{Authenticator, Registry, jwt, sync::Sync},
+    config::Config,
+    control::{Control, FirstAdministrator, Issuers},
+    http, ingest,
+    issuer::Issuer,
+    model::{MetricTable, OrganisationId},
+    store,
+    telemetry::{self, health::Health},
+};
+use data_dir::DataDir;
+pub use ready::Urls;
+use tasks::Tasks;
+
+/// The running service.
+pub struct App {
+    control: Control,
+    urls: Urls,
+    tasks: Tasks,
+    _data_dir: DataDir,
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").field("urls", &self.urls).finish_non_exhaustive()
+    }
+}
+
+/// An organisation's first two administrators: e-mail address and one-time password of each.
+#[derive(Debug)]
+pub struct Administrators {
+    /// The new organisation.
+    pub organisation_id: OrganisationId,
+    /// In the order given.
+    pub admins: Vec<(String, String)>,
+}
+
+/// Makes an organisation with two administrators in the data directory of a service that is not running.
+///
+/// # Errors
+/// When another process has the directory, or the names are refused.
+pub async fn bootstrap(config: &Config, organisation: &str, admins: [(&str, &str); 2]) -> Result<Administrators> {
+    let _data_dir = DataDir::take(&config.data_dir)?;
+    let control = Control::open(&config.data_dir, &config.control, issuers(config)).context("the control plane")?;
+    bootstrap_in(&control, organisation, admins).await
+}
+
+async fn bootstrap_in(control: &Control, organisation: &str, admins: [(&str, &str); 2]) -> Result<Administrators> {
+    let administrators = admins.map(|(name, email)| FirstAdministrator {
+        email: email.to_owned(),
+        name: if name.is_empty() { email.split('@').next().unwrap_or(email).to_owned() } else { name.to_owned() },
+    });
+    let (organisation_id, made) = control.bootstrap(organisation, administrators).await?;
+    let admins = made.map(|admin| (admin.email, admin.one_time_password.expose().to_owned())).into();
+    Ok(Administrators { organisation_id, admins })
+}
+
+fn issuers(config: &Config) -> Issuers {
+    Issuers {
+        embedded: config.issuer.enabled.then(|| config.issuer.url.clone()),
+        external: config.auth.issuers.iter().map(|issuer| issuer.issuer.clone()).collect(),
+    }
+}
+
+/// The process-wide parts: the provider of cryptography, and the recorder of metrics.
+fn install_process_parts() -> telemetry::metrics::Rendering {
+    // A second installation in one process changes nothing and is no error: tests start several services.
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+    telemetry::metrics::install()
+}
+
+impl App {
+    /// Builds and starts everything that `config` asks for. Returns once both listeners are open.
+    ///
+    /// # Errors
+    /// What could not be opened or bound; nothing is left running then.
+    pub async fn start(config: &Config) -> Result<Self> {
+        let data_dir = DataDir::take(&config.data_dir)?;
+        let rendering = install_process_parts();
+        let health = Health::default();
+        let mut tasks = Tasks::new();
+
+        let control = Control::open(&config.data_dir, &config.control, issuers(config)).context("the control plane")?;
+        let table = metric_table(config, &control).await?;
+        let registry = Arc::new(Registry::new(config.auth.cached_keys_max));
+        let sync = Sync::new(Arc::clone(&registry));
+        sync.load(&control).await.context("integrations and equipment")?;
+        control.set_listener(Arc::new(sync.clone()));
+        tasks.save_usage(sync, control.clone());
+
+        let http_tcp = bind(config.http.address, "http.address").await?;
+        let admin_tcp = bind(config.admin.address, "admin.address").await?;
+        let urls = Urls::new(config, &http_tcp, &admin_tcp)?;
+
+        let issuer = open_issuer(config, &urls, &mut tasks)?;
+        let authenticator = authenticator(config, issuer.as_ref(), registry, &health, &mut tasks)?;
+        let store = store::open(&config.data_dir, &config.store).context("the store")?;
+        tasks.maintain(Arc::clone(&store), config.store.maintenance_interval());
+        let writer = tasks.spool_and_delivery(config, Arc::clone(&store), &health)?;
+
+        let ingest = ingest::Ingest::new(config.ingest.clone(), table.clone(), writer);
+        let surface = http::Surface {
+            openapi: openapi_json().into(),
+            open: issuer.into_iter().flat_map(|issuer| directory::routes(issuer, control.clone())).collect(),
+            resources: Vec::new(),
+        };
+        let idempotency = http::Idempotency::open(&config.data_dir, &config.http, jiff::Timestamp::now().as_second())
+            .context("kept answers")?;
+        let edge = http::Edge::new(http::Args {
+            config: config.http.clone(),
+            door: authenticator,
+            budget: ingest.budget().clone(),
+            intake: Arc::new(ingest),
+            surface,
+            idempotency,
+            journal: Arc::new(http::LogJournal),
+        });
+        tasks.serve_http(edge, http_tcp, config)?;
+        let router = admin::router(admin::Admin::new(admin::Parts {
+            config: config.admin.clone(),
+            control: control.clone(),
+            store,
+            metrics: Arc::new(table),
+            health,
+            render_metrics: Arc::new(move || rendering.render()),
+            problems_url: format!("{}/problems", config.http.public_url.trim_end_matches('/')),
+        }));
+        tasks.serve_admin(router, admin_tcp, config)?;
+        tracing::info!(http = %urls.http, admin = %urls.admin, data_dir = %config.data_dir.display(), "Serving.");
+        Ok(Self { control, urls, tasks, _data_dir: data_dir })
+    }
+
+    /// Where everything is reached.
+    #[must_use]
+    pub fn urls(&self) -> Urls {
+        self.urls.clone()
+    }
+
+    /// Makes an organisation with two administrators in the running service.
+    ///
+    /// # Errors
+    /// When the names are refused or taken.
+    pub async fn bootstrap(&self, organisation: &str, admins: [(&str, &str); 2]) -> Result<Administrators> {
+        bootstrap_in(&self.control, organisation, admins).await
+    }
+
+    /// Writes the addresses as JSON, complete once the file exists.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write_ready_file(&self, path: &Path) -> Result<()> {
+        self.urls.write(path)
+    }
+
+    /// Serves until SIGTERM or Ctrl-C, then stops as [`App::stop`] does; a second signal ends at once.
+    ///
+    /// # Errors
+    /// As [`App::stop`].
+    pub async fn run_until_signal(self) -> Result<()> {
+        signals::wait().await?;
+        tracing::info!("Stopping: finishing what is in flight.");
+        tokio::select! {
+            stopped = self.stop() => stopped,
+            again = signals::wait() => {
+                again?;
+                anyhow::bail!("stopped by a second signal before everything was finished; nothing acknowledged is lost")
+            }
+        }
+    }
+
+    /// Stops in order: no new requests, acknowledgements finished, spool flushed, delivery stopped, admin last.
+    ///
+    /// # Errors
+    /// When what was used could not be saved.
+    pub async fn stop(self) -> Result<()> {
+        self.tasks.stop().await
+    }
+}
+
+/// The metric table of the configuration, with the numbers that the control plane has given out for its names.
+async fn metric_table(config: &Config, control: &Control) -> Result<MetricTable> {
+    let names: Vec<String> = config.metrics.keys().cloned().collect();
+    let numbers = control.metric_numbers(names).await.context("the numbers of metrics")?;
+    Ok(ingest::config::metric_table(&config.metrics, &numbers))
+}
+
+async fn bind(address: std::net::SocketAddr, key: &str) -> Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {key} = {address}"))
+}
+
+fn open_issuer(config: &Config, urls: &Urls, tasks: &mut Tasks) -> Result<Option<Arc<Issuer>>> {
+    if !config.issuer.enabled {
+        return Ok(None);
+    }
+    let now_us = jiff::Timestamp::now().as_microsecond();
+    let dir = config.data_dir.join("issuer");
+    let issuer = Arc::new(Issuer::open(&dir, &config.issuer, Some(&urls.http), now_us).context("the token issuer")?);
+    tasks.background("issuer", |shutdown| Arc::clone(&issuer).run(shutdown));
+    Ok(Some(issuer))
+}
+
+fn authenticator(
+    config: &Config,
+    issuer: Option<&Arc<Issuer>>,
+    registry: Arc<Registry>,
+    health: &Health,
+    tasks: &mut Tasks,
+) -> Result<Arc<Authenticator>> {
+    let mut trusted: Vec<_> = config.auth.issuers.iter().cloned().map(jwt::TrustedIssuer::remote).collect();
+    if let Some(issuer) = issuer {
+        let embedded = jwt::IssuerConfig::embedded(issuer.name(), issuer.audience());
+        trusted.push(jwt::TrustedIssuer::in_process(embedded, directory::keys(issuer)));
+    }
+    let saved = config.data_dir.join("issuer-keys");
+    let verifier = Arc::new(jwt::Verifier::new(&config.auth.tokens, trusted, Some(&saved), health.clone())?);
+    tasks.keep(verifier.start(tasks.background_token()));
+    Ok(Arc::new(Authenticator::new(registry, verifier, &config.auth)))
+}
+
+/// The OpenAPI 3.1 document of both APIs, as JSON.
+#[must_use]
+pub fn openapi_json() -> String {
+    let mut document = http::openapi();
+    document.merge(admin::openapi::document());
+    document.to_pretty_json().expect("the document is plain data")
+}

@@ -1,0 +1,46 @@
+//! Where the running service is reached.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, Result};
+use tokio::net::TcpListener;
+
+use crate::config::Config;
+
+/// The addresses in use, port numbers filled in.
+#[derive(Debug, Clone)]
+pub struct Urls {
+    /// The integration API.
+    pub http: String,
+    /// MQTT, where it is served.
+    pub mqtt: Option<String>,
+    /// The administrators' API.
+    pub admin: String,
+    /// The token end point of the embedded issuer; empty with an external one.
+    pub token: String,
+    /// The audience that tokens have to be for.
+    pub audience: String,
+}
+
+impl Urls {
+    pub(super) fn new(config: &Config, http: &TcpListener, admin: &TcpListener) -> Result<Self> {
+        let url = |tcp: &TcpListener, tls: bool| -> Result<String> {
+            let address = tcp.local_addr().context("a bound address")?;
+            Ok(format!("{}://{address}", if tls { "https" } else { "http" }))
+        };
+        let http = url(http, config.http.tls.is_set())?;
+        let token = if config.issuer.enabled { format!("{http}/oauth/token") } else { String::new() };
+        let admin = url(admin, config.admin.tls.is_set())?;
+        Ok(Self { http, mqtt: None, admin, token, audience: config.issuer.audience.clone() })
+    }
+
+    pub(super) fn write(&self, path: &Path) -> Result<()> {
+        let urls = serde_json::json!({
+            "http_url": self.http, "mqtt_url": self.mqtt, "admin_url": self.admin, "token_url": self.token,
+            "audience": self.audience,
+        });
+        let draft = path.with_extension("draft");
+        fs::write(&draft, format!("{urls:#}\n")).with_context(|| format!("cannot write {}", draft.display()))?;
+        fs::rename(&draft, path).with_context(|| format!("cannot write {}", path.display()))
+    }
+}

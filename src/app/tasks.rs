@@ -1,0 +1,173 @@
+//! What runs in the background, and the order in which it stops.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result};
+use tokio::{net::TcpListener, task::JoinHandle, time};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    auth::{Authenticator, sync::Sync},
+    config::Config,
+    control::Control,
+    delivery::{self, Delivery, Quarantine},
+    http::Edge,
+    ingest::Ingest,
+    listener::{self, Port, Tls},
+    spool::{self, Writer},
+    store::{self, Store},
+    telemetry::{health::Health, task},
+};
+
+/// How often the use of quotas and keys is saved. A kill may forget so much of it.
+const SAVE_USAGE_EVERY: Duration = Duration::from_secs(1);
+
+/// The tasks by the phase in which they stop.
+pub(super) struct Tasks {
+    http_shutdown: CancellationToken,
+    http: Vec<JoinHandle<()>>,
+    background_shutdown: CancellationToken,
+    background: Vec<JoinHandle<()>>,
+    writer: Option<Writer>,
+    delivery_shutdown: CancellationToken,
+    delivery: Option<Delivery>,
+    usage: Option<(Sync, Control)>,
+    admin_shutdown: CancellationToken,
+    admin: Vec<JoinHandle<()>>,
+}
+
+impl Tasks {
+    pub(super) fn new() -> Self {
+        Self {
+            http_shutdown: CancellationToken::new(),
+            http: Vec::new(),
+            background_shutdown: CancellationToken::new(),
+            background: Vec::new(),
+            writer: None,
+            delivery_shutdown: CancellationToken::new(),
+            delivery: None,
+            usage: None,
+            admin_shutdown: CancellationToken::new(),
+            admin: Vec::new(),
+        }
+    }
+
+    /// Ends with the background.
+    pub(super) const fn background_token(&self) -> &CancellationToken {
+        &self.background_shutdown
+    }
+
+    /// Tasks that end with the background.
+    pub(super) fn keep(&mut self, tasks: Vec<JoinHandle<()>>) {
+        self.background.extend(tasks);
+    }
+
+    /// Starts a task that ends with the background.
+    pub(super) fn background<F>(&mut self, name: &'static str, run: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.background.push(task::spawn(name, run(self.background_shutdown.clone())));
+    }
+
+    /// Saves what is used of quotas, now and then and at the end.
+    pub(super) fn save_usage(&mut self, sync: Sync, control: Control) {
+        self.usage = Some((sync.clone(), control.clone()));
+        self.background("save_usage", |shutdown| async move {
+            while time::timeout(SAVE_USAGE_EVERY, shutdown.cancelled()).await.is_err() {
+                if let Err(error) = sync.save_usage(&control).await {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "The use of quotas could not be saved.");
+                }
+            }
+        });
+    }
+
+    /// Does what of the store's work can wait.
+    pub(super) fn maintain(&mut self, store: Arc<dyn Store>, interval: Duration) {
+        self.background("store_maintenance", |shutdown| store::maintenance::run(store, interval, shutdown));
+    }
+
+    /// Opens the spool and starts to deliver what is in it.
+    pub(super) fn spool_and_delivery(
+        &mut self,
+        config: &Config,
+        store: Arc<dyn Store>,
+        health: &Health,
+    ) -> Result<Writer> {
+        let (writer, reader) = spool::open(&config.data_dir.join("spool"), &config.spool).context("the spool")?;
+        writer.report_to(health.clone());
+        self.writer = Some(writer.clone());
+        let quarantine = Quarantine::open(&config.data_dir.join("quarantine.db"), config.delivery.quarantine_rows_max)
+            .context("the quarantine")?;
+        let args = delivery::Args {
+            reader,
+            store,
+            quarantine: Arc::new(quarantine),
+            config: config.delivery.clone(),
+            health: health.clone(),
+        };
+        let delivery = delivery::start(args, self.delivery_shutdown.clone()).context("the delivery")?;
+        self.delivery = Some(delivery);
+        Ok(writer)
+    }
+
+    /// Serves the integration API.
+    pub(super) fn serve_http(
+        &mut self,
+        edge: Arc<Edge<Authenticator, Ingest>>,
+        tcp: TcpListener,
+        config: &Config,
+    ) -> Result<()> {
+        let port = Port {
+            name: "http",
+            tls: load_tls(&config.http.tls).context("http.tls")?,
+            proxy_protocol: config.http.proxy_protocol,
+        };
+        let serving = edge.serve(tcp, config.listener.clone(), port, self.http_shutdown.clone());
+        self.http.push(task::spawn("http", serving));
+        Ok(())
+    }
+
+    /// Serves the administrators' API and the probes.
+    pub(super) fn serve_admin(&mut self, router: axum::Router, tcp: TcpListener, config: &Config) -> Result<()> {
+        let port =
+            Port { name: "admin", tls: load_tls(&config.admin.tls).context("admin.tls")?, proxy_protocol: config.admin.proxy_protocol };
+        let serving = listener::serve(tcp, config.listener.clone(), port, router, self.admin_shutdown.clone());
+        self.admin.push(task::spawn("admin", serving));
+        Ok(())
+    }
+
+    /// Stops everything in order.
+    pub(super) async fn stop(mut self) -> Result<()> {
+        self.http_shutdown.cancel();
+        finish(self.http).await;
+        if let Some(writer) = self.writer.take() {
+            writer.shutdown().await;
+        }
+        if let Some(delivery) = self.delivery.take() {
+            self.delivery_shutdown.cancel();
+            delivery.stopped().await.context("the delivery")?;
+        }
+        self.background_shutdown.cancel();
+        finish(self.background).await;
+        let saved = match &self.usage {
+            Some((sync, control)) => sync.save_usage(control).await.context("the use of quotas"),
+            None => Ok(()),
+        };
+        self.admin_shutdown.cancel();
+        finish(self.admin).await;
+        saved
+    }
+}
+
+async fn finish(tasks: Vec<JoinHandle<()>>) {
+    for task in tasks {
+        if let Err(error) = task.await {
+            tracing::error!(error = &error as &dyn std::error::Error, "A task ended by a panic.");
+        }
+    }
+}
+
+fn load_tls(files: &listener::TlsFiles) -> Result<Option<Tls>, listener::Error> {
+    files.is_set().then(|| Tls::load(files, &["h2", "http/1.1"])).transpose()
+}

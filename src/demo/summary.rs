@@ -1,0 +1,56 @@
+//! What a newcomer reads at the end: what happened, and lines to paste.
+
+use std::{path::Path, time::Duration};
+
+use super::{broken::Partial, history::Posted, onboarding::Onboarded, read_back::Compared, say};
+
+/// Prints the summary. No secret stands in it: the lines read `demo.env`.
+pub(super) fn print(
+    data_dir: &Path,
+    onboarded: &Onboarded,
+    partial: &Partial,
+    posted: &Posted,
+    compared: &Compared,
+    took: Duration,
+) {
+    say("\n=== What happened ===");
+    say(&format!(
+        "{} readings in {} batches were accepted in {:.1} s; each answer meant: on disk.",
+        posted.readings,
+        posted.batches,
+        posted.took.as_secs_f64()
+    ));
+    say(&format!(
+        "{} read back equal to the file, {} missing, {} different, {} too many.",
+        compared.equal, compared.missing, compared.different, compared.surplus
+    ));
+    say(&format!(
+        "One batch with broken readings: {} received, {} good, {} refused with a reason.",
+        partial.received,
+        partial.accepted,
+        partial.refused.len()
+    ));
+    say(&format!("The whole demo took {:.1} s.", took.as_secs_f64()));
+    say("\n=== Try it yourself (paste into another terminal) ===");
+    say(&format!(". {}", data_dir.join("demo.env").display()));
+    say(LINES);
+    say("\n=== Pages ===");
+    say(&format!("{}/problems   every error code, with cause and remedy", onboarded.http_url));
+    say(&format!("{}/openapi.json   the interface, for your tools", onboarded.http_url));
+    say(&format!("{}/metrics   what an operator watches", onboarded.admin_url));
+}
+
+const LINES: &str = r#"
+# a token (valid for one hour)
+TOKEN=$(curl -s "$TOKEN_URL" -d grant_type=client_credentials -d client_id="$CLIENT_ID" \
+  -d client_secret="$CLIENT_SECRET" -d audience="$AUDIENCE" | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
+
+# a reading
+curl -i "$HTTP_URL/v1/sensors/readings" -H "Authorization: Bearer $TOKEN" -H "X-API-Key: $API_KEY" \
+  -H 'Content-Type: application/json' \
+  -d '{"readings":[{"external_id":"BLW-TEMP-1","metric":"temperature","value":21.4,"unit":"C"}]}'
+
+# read it back, as an administrator
+ADMIN=$(curl -s "$ADMIN_URL/admin/v1/login" -H 'Content-Type: application/json' \
+  -d "{\"email\":\"$ADMIN_EMAIL\",\"password\":\"$ADMIN_PASSWORD\"}" | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
+curl -s "$ADMIN_URL/admin/v1/readings/latest?integration_id=$INTEGRATION_ID" -H "Authorization: Bearer $ADMIN""#;

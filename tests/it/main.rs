@@ -1,0 +1,15 @@
+//! Black-box tests: the real binary, over its sockets, with client libraries that are not ours.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
+#![allow(clippy::print_stderr, reason = "a failing test tells what it saw")]
+
+mod support;
+
+mod acks;
+mod allowlist;
+mod auth;
+mod barrier;
+mod batch;
+mod limits;
+mod recovery;
+mod start;
