@@ -130,8 +130,11 @@ impl Tasks {
 
     /// Serves the administrators' API and the probes.
     pub(super) fn serve_admin(&mut self, router: axum::Router, tcp: TcpListener, config: &Config) -> Result<()> {
-        let port =
-            Port { name: "admin", tls: load_tls(&config.admin.tls).context("admin.tls")?, proxy_protocol: config.admin.proxy_protocol };
+        let port = Port {
+            name: "admin",
+            tls: load_tls(&config.admin.tls).context("admin.tls")?,
+            proxy_protocol: config.admin.proxy_protocol,
+        };
         let serving = listener::serve(tcp, config.listener.clone(), port, router, self.admin_shutdown.clone());
         self.admin.push(task::spawn("admin", serving));
         Ok(())

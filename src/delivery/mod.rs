@@ -1,9 +1,9 @@
 //! From the spool to the store, in the background: whatever the store does, no acknowledgement waits for it.
 //!
-//! One thread of its own: take what has arrived ([`spool::Reader::next`](crate::spool::Reader::next)), decode it, write it
-//! as one group, release what the store says is durable. A store that cannot take it now is asked again for ever;
-//! readings that it never will take go into [`Quarantine`], each with the reason. Nothing is ever dropped: where the
-//! quarantine is full too, delivery stands still, and in the end the spool refuses new batches.
+//! One thread of its own: take what has arrived ([`spool::Reader::next`](crate::spool::Reader::next)), decode it,
+//! write it as one group, release what the store says is durable. A store that cannot take it now is asked again for
+//! ever; readings that it never will take go into [`Quarantine`], each with the reason. Nothing is ever dropped:
+//! where the quarantine is full too, delivery stands still, and in the end the spool refuses new batches.
 //!
 //! Read-back lags by [`Config::delay_ms_max`] and the time of one write: the promise is 2 s.
 
@@ -60,8 +60,8 @@ pub struct Delivery {
 /// Starts the thread that delivers, from where the store or else the spool says it left off, until `shutdown`.
 ///
 /// # Errors
-/// When the store cannot say how far it has come, for a reason that will not go away by itself, or when the thread or its
-/// runtime cannot be made.
+/// When the store cannot say how far it has come, for a reason that will not go away by itself, or when the thread or
+/// its runtime cannot be made.
 pub fn start(args: Args, shutdown: CancellationToken) -> Result<Delivery, Error> {
     let progress = Progress::new(args.reader.released());
     let mut worker = worker::Worker::new(args, progress.clone(), shutdown);

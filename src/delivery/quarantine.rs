@@ -1,8 +1,8 @@
 //! What the store never will take, kept with the reason until somebody decides what becomes of it.
 //!
-//! A small SQLite file of its own. A row is on disk before delivery goes on. It holds what is needed to send the reading
-//! again ([`Quarantine::replay`]), which goes by the spool like everything else; the record was acknowledged and judged
-//! when it came, so it is not judged again.
+//! A small SQLite file of its own. A row is on disk before delivery goes on. It holds what is needed to send the
+//! reading again ([`Quarantine::replay`]), which goes by the spool like everything else; the record was acknowledged
+//! and judged when it came, so it is not judged again.
 
 use std::{fmt, path::Path};
 
@@ -139,9 +139,9 @@ impl Quarantine {
         read().map_err(Error::ReadQuarantine)
     }
 
-    /// Sends the rows with these ids once more, by `writer`, and takes those out that are durable in the spool. Gives how
-    /// many; an id that is not here is passed over. Where a newer reading of the same series and time has been stored
-    /// meanwhile, the one from quarantine wins: look before.
+    /// Sends the rows with these ids once more, by `writer`, and takes those out that are durable in the spool. Gives
+    /// how many; an id that is not here is passed over. Where a newer reading of the same series and time has been
+    /// stored meanwhile, the one from quarantine wins: look before.
     ///
     /// # Errors
     /// At the first one that the spool does not take, or when the file cannot be read or written; those before it are

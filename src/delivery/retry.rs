@@ -5,7 +5,8 @@ use std::{
     time::Duration,
 };
 
-/// Pauses that double up to a limit, each shortened at random by up to a half, so that several nodes do not knock in step.
+/// Pauses that double up to a limit, each shortened at random by up to a half, so that several nodes do not knock in
+/// step.
 #[derive(Debug)]
 pub(super) struct Backoff {
     min: Duration,

@@ -21,7 +21,10 @@ pub(super) async fn post(onboarded: &Onboarded) -> Result<Partial> {
     let now = jiff::Timestamp::now().to_string();
     // 1e400 and the like cannot be written with a JSON library, so the body is put together as text.
     let entry = |external_id: &str, metric: &str, value: &str, timestamp: &str| {
-        format!(r#"{{"external_id":{},"metric":"{metric}","value":{value},"timestamp":"{timestamp}"}}"#, json!(external_id))
+        format!(
+            r#"{{"external_id":{},"metric":"{metric}","value":{value},"timestamp":"{timestamp}"}}"#,
+            json!(external_id)
+        )
     };
     let entries = [
         entry("BLW-TEMP-1", "temperature", "21.5", &now),

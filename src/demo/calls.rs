@@ -64,7 +64,11 @@ pub(super) async fn send(request: RequestBuilder) -> Result<Value> {
     let text = response.text().await.context("the answer broke off")?;
     let json: Value = if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap_or(Value::Null) };
     if !status.is_success() {
-        bail!("answered {status}: {} {}", json["code"].as_str().unwrap_or(""), json["detail"].as_str().unwrap_or(&text));
+        bail!(
+            "answered {status}: {} {}",
+            json["code"].as_str().unwrap_or(""),
+            json["detail"].as_str().unwrap_or(&text)
+        );
     }
     Ok(json)
 }

@@ -6,11 +6,8 @@ use anyhow::{Context, Result, ensure};
 
 const CSV: &str = include_str!("data/bleiswijk-2009.csv");
 /// Columns of the file after its timestamp: metric, and the equipment that reports it in the demo.
-pub(super) const SERIES: [(&str, &str, &str); 3] = [
-    ("temperature", "BLW-TEMP-1", "C"),
-    ("humidity", "BLW-RH-1", "%"),
-    ("co2", "BLW-CO2-1", "ppm"),
-];
+pub(super) const SERIES: [(&str, &str, &str); 3] =
+    [("temperature", "BLW-TEMP-1", "C"), ("humidity", "BLW-RH-1", "%"), ("co2", "BLW-CO2-1", "ppm")];
 
 /// One row of the file: a time and a value for each of [`SERIES`].
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +32,8 @@ fn parse(line: &str) -> Result<Row> {
     let fields: Vec<&str> = line.split(',').collect();
     ensure!(fields.len() == 4, "a row of the data set has {} fields: {line}", fields.len());
     let timestamp_s = fields[0].parse::<jiff::Timestamp>().with_context(|| line.to_owned())?.as_second();
-    let value = |text: &str| text.parse::<f64>().with_context(|| line.to_owned());
+    // The file has a few "-0.00"; the service keeps one zero (a sensor does not tell them apart), so the demo does too.
+    let value = |text: &str| text.parse::<f64>().map(|value| value + 0.0).with_context(|| line.to_owned());
     Ok(Row { timestamp_s, values: [value(fields[1])?, value(fields[2])?, value(fields[3])?] })
 }
 

@@ -6,7 +6,11 @@ use anyhow::{Context, Result, bail, ensure};
 use reqwest::Client;
 use serde_json::{Value, json};
 
-use super::{dataset::{Row, SERIES}, onboarding::Onboarded, say};
+use super::{
+    dataset::{Row, SERIES},
+    onboarding::Onboarded,
+    say,
+};
 
 /// Readings in a batch: as many as the contract allows.
 const BATCH: usize = 500;
@@ -39,9 +43,7 @@ pub(super) async fn post(onboarded: &Onboarded, rows: &[Row]) -> Result<Posted> 
 
 fn entries(row: &Row) -> Vec<Value> {
     let timestamp = row.timestamp_s;
-    let one = |(value, (metric, external_id, unit)): (f64, (&str, &str, &str))| {
-        json!({"external_id": external_id, "metric": metric, "value": value, "unit": unit, "timestamp": timestamp})
-    };
+    let one = |(value, (metric, external_id, unit)): (f64, (&str, &str, &str))| json!({"external_id": external_id, "metric": metric, "value": value, "unit": unit, "timestamp": timestamp});
     row.values.into_iter().zip(SERIES).map(one).collect()
 }
 
@@ -58,7 +60,8 @@ async fn post_batch(client: &Client, onboarded: &Onboarded, body: &Value) -> Res
             .context("no answer to a batch")?;
         let status = response.status().as_u16();
         if status == 429 || status == 503 {
-            let wait_s = response.headers().get("retry-after").and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
+            let wait_s =
+                response.headers().get("retry-after").and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
             tokio::time::sleep(Duration::from_secs(wait_s.unwrap_or(1))).await;
             continue;
         }

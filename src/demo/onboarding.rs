@@ -5,18 +5,22 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::{calls::{self, Admin}, say};
+use super::{
+    calls::{self, Admin},
+    say,
+};
 use crate::app::App;
 
 /// Name and e-mail address of the demo's administrators.
-const ADMINS: [(&str, &str); 2] = [("Alice Grower", "alice@greenhouse.example"), ("Bob Grower", "bob@greenhouse.example")];
+const ADMINS: [(&str, &str); 2] =
+    [("Alice Grower", "alice@greenhouse.example"), ("Bob Grower", "bob@greenhouse.example")];
 /// Equipment: external id, kind, type, name.
 const EQUIPMENT: [(&str, &str, &str, &str); 5] = [
     ("BLW-TEMP-1", "sensor", "temperature_sensor", "Outside temperature"),
     ("BLW-RH-1", "sensor", "humidity_sensor", "Outside humidity"),
-    ("BLW-CO2-1", "monitor", "environment_monitor", "CO2 monitor"),
+    ("BLW-CO2-1", "monitor", "other_monitor", "CO2 monitor"),
     ("BLW-CTRL-1", "controller", "climate_controller", "Climate controller"),
-    ("BLW-VENT-1", "actuator", "vent_actuator", "Roof vent"),
+    ("BLW-VENT-1", "actuator", "vent", "Roof vent"),
 ];
 
 /// Everything that the later steps and the files need.

@@ -5,7 +5,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::{dataset::{Row, SERIES}, onboarding::Onboarded, say};
+use super::{
+    dataset::{Row, SERIES},
+    onboarding::Onboarded,
+    say,
+};
 
 /// How long the last readings may take from the spool to the store before the comparison gives up.
 const PATIENCE: Duration = Duration::from_secs(30);

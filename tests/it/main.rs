@@ -5,7 +5,6 @@
 
 mod support;
 
-mod acks;
 mod allowlist;
 mod auth;
 mod barrier;

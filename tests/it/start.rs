@@ -65,7 +65,11 @@ async fn probes_and_metrics_need_no_credentials_and_stand_on_the_admin_listener_
 fn the_demo_stores_and_reads_back_every_reading() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("demo");
-    let output = sensorgate().args(["demo", "--once", "--data-dir"]).arg(&data).output().expect("the binary starts");
+    let output = sensorgate()
+        .args(["demo", "--once", "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data-dir"])
+        .arg(&data)
+        .output()
+        .expect("the binary starts");
     let said = text(&output.stdout);
     assert!(output.status.success(), "{said}\n{}", text(&output.stderr));
     assert!(said.contains("95904 read back equal to the file, 0 missing"), "{said}");
@@ -77,6 +81,10 @@ fn the_demo_stores_and_reads_back_every_reading() {
     let mode =
         std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(data.join("demo.env")).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
-    let again = sensorgate().args(["demo", "--once", "--data-dir"]).arg(&data).output().expect("the binary starts");
+    let again = sensorgate()
+        .args(["demo", "--once", "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data-dir"])
+        .arg(&data)
+        .output()
+        .expect("the binary starts");
     assert!(!again.status.success() && text(&again.stderr).contains("not empty"), "{}", text(&again.stderr));
 }
