@@ -1,0 +1,179 @@
+//! The generator against a fake with faults: an honest server passes, and every kind of fault is seen. This is what
+//! makes a clean report worth something.
+
+mod fake;
+
+use std::path::PathBuf;
+
+use fake::{Fake, Wrong};
+use loadtest::floor::Floor;
+use loadtest::ledger::Verdict;
+use loadtest::plan::Plan;
+use loadtest::profile::{OnRefusal, Profile, Protocol};
+use loadtest::report::figures::Figures;
+use loadtest::run::{Site, run};
+use loadtest::server::Endpoints;
+use loadtest::setup::{self, Organisation};
+
+fn work_dir(name: &str) -> PathBuf {
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+/// A second of the smoke profile without its kill.
+fn drive(wrong: Wrong, edit: impl FnOnce(&mut Profile)) -> Figures {
+    let dir = work_dir(&format!("{wrong:?}"));
+    let fake = Fake::start(wrong);
+    let mut profile = Profile::load("smoke").unwrap();
+    profile.kill = None;
+    profile.warm_up_s = 0.2;
+    profile.duration_s = 1.0;
+    profile.connections = 3;
+    profile.threads = 2;
+    profile.data.readings_per_batch = 20;
+    profile.load = loadtest::profile::Load::Open { requests_per_s: 300.0 };
+    profile.check.settle_s = 0.0;
+    edit(&mut profile);
+    let site = Site {
+        server_binary: PathBuf::from("/nonexistent"),
+        own_binary: PathBuf::from("/nonexistent"),
+        target: Some(fake.demo(&dir, 7)),
+        work_dir: dir,
+    };
+    run(&profile, &site, None).unwrap()
+}
+
+fn verdict(figures: &Figures) -> &Verdict {
+    figures.facts.verdict.as_ref().unwrap()
+}
+
+#[test]
+fn an_honest_server_passes_with_broken_entries_resends_and_changed_values() {
+    let figures = drive(Wrong::Nothing, |_| ());
+    let verdict = verdict(&figures);
+    assert!(figures.promises_kept(), "{verdict:?} {:?}", figures.miscounted_examples);
+    assert!(verdict.right > 500, "{verdict:?}");
+    assert_eq!(verdict.series, 21);
+    assert!(figures.rejected > 1 && figures.response.p50_us > 0);
+    assert!(figures.outcomes["200"] > 10 && figures.outcomes["207"] > 1, "{:?}", figures.outcomes);
+    assert!(!figures.facts.lag_us.is_empty());
+}
+
+#[test]
+fn http2_carries_the_same() {
+    let figures = drive(Wrong::Nothing, |profile| {
+        profile.protocol = Protocol::Http2;
+        profile.streams = 3;
+    });
+    assert!(figures.promises_kept() && verdict(&figures).right > 500);
+}
+
+#[test]
+fn a_lost_reading_is_seen() {
+    let figures = drive(Wrong::Loses, |_| ());
+    assert!(verdict(&figures).lost >= 1 && !figures.promises_kept());
+}
+
+#[test]
+fn a_doubled_row_is_seen() {
+    let figures = drive(Wrong::Doubles, |_| ());
+    assert_eq!(verdict(&figures).doubled, 21);
+    assert!(!figures.promises_kept());
+}
+
+#[test]
+fn a_changed_value_is_seen() {
+    let figures = drive(Wrong::Changes, |_| ());
+    assert!(verdict(&figures).wrong_value >= 10 && !figures.promises_kept());
+}
+
+#[test]
+fn an_earlier_value_that_stays_is_seen() {
+    let figures = drive(Wrong::FirstWins, |_| ());
+    assert!(verdict(&figures).wrong_value >= 1 && !figures.promises_kept());
+}
+
+#[test]
+fn a_wrong_count_is_seen() {
+    let figures = drive(Wrong::Miscounts, |profile| profile.data.bad_share = 0.05);
+    assert!(figures.miscounted > 1 && !figures.promises_kept());
+}
+
+#[test]
+fn a_cut_answer_is_retried_and_nothing_is_doubled() {
+    let figures = drive(Wrong::Cuts, |_| ());
+    assert!(figures.outcomes["cut before the answer"] > 1, "{:?}", figures.outcomes);
+    assert!(figures.promises_kept(), "{:?}", figures.facts.verdict);
+}
+
+#[test]
+fn a_refused_batch_is_retried_or_given_up_as_the_profile_says() {
+    for on_refusal in [OnRefusal::Retry, OnRefusal::Drop] {
+        let figures = drive(Wrong::Refuses, |profile| profile.on_refusal = on_refusal);
+        assert!(figures.outcomes["503 spool_full"] > 1);
+        assert!(figures.promises_kept(), "{:?}", figures.facts.verdict);
+    }
+}
+
+#[test]
+fn a_refused_batch_that_is_stored_all_the_same_is_seen() {
+    let figures = drive(Wrong::RefusesAndStores, |profile| profile.on_refusal = OnRefusal::Drop);
+    assert!(verdict(&figures).unexpected > 10 && !figures.promises_kept());
+}
+
+#[test]
+fn setup_makes_what_the_plan_needs_by_the_admin_api_alone() {
+    let fake = Fake::start(Wrong::Nothing);
+    let url = format!("http://{}", fake.addr);
+    let endpoints = Endpoints {
+        http_url: url.clone(),
+        admin_url: url.clone(),
+        token_url: format!("{url}/oauth/token"),
+        audience: "a".into(),
+    };
+    let mut profile = Profile::load("main").unwrap();
+    profile.data.integrations = Some(23);
+    profile.data.sensors = 23 * 501;
+    let plan = Plan::new(&profile, 1_767_607_200_000_000).unwrap();
+    let organisation = |number: u32| Organisation {
+        id: format!("o{number}"),
+        admins: vec![(format!("a{number}@x"), "once".into()), (format!("b{number}@x"), "once".into())],
+    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let organisations = vec![organisation(0), organisation(1)];
+    let estate = runtime.block_on(setup::build(&endpoints, organisations, &plan)).unwrap();
+    assert_eq!((estate.organisations.len(), estate.integrations.len()), (2, 23));
+    assert_eq!(estate.integrations[22].organisation, 1);
+    assert_eq!(fake.made().values().sum::<usize>(), 23 * 501);
+    assert_eq!((fake.calls("/approve"), fake.calls("/activate"), fake.calls("/bulk")), (23, 23, 46));
+    assert!(estate.organisations.iter().all(|org| org.admins.iter().all(|(_, password)| password != "once")));
+    let credentials = runtime.block_on(setup::tokens(&endpoints, &estate)).unwrap();
+    assert!(credentials[3].token.starts_with("token-c-i"));
+}
+
+#[test]
+fn the_floors_answer_what_is_sent() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let profile = Profile::load("main").unwrap();
+    let plan = Plan::new(&profile, 1_767_607_200_000_000).unwrap();
+    let template = loadtest::body::Template::new(&profile.data.body, profile.encoding).unwrap();
+    let body = template.encode(&plan, 0, 0, 0).unwrap();
+    for (floor, body, status) in [
+        (Floor::Drop, body.clone(), 200),
+        (Floor::Parse, body.clone(), 200),
+        (Floor::Drop, body.slice(1..), 200),
+        (Floor::Parse, body.slice(1..), 400),
+    ] {
+        let got = runtime.block_on(async {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}/v1/sensors/readings", listener.local_addr().unwrap());
+            let asking = async { reqwest::Client::new().post(url).body(body).send().await.unwrap().status().as_u16() };
+            tokio::select! {
+                status = asking => status,
+                _ = loadtest::floor::accept(floor, listener) => unreachable!("a floor serves for ever"),
+            }
+        });
+        assert_eq!(got, status, "{floor:?}");
+    }
+}
