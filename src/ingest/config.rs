@@ -180,4 +180,4 @@ fn compile(name: &str, metric: &MetricConfig, number: MetricNumber) -> Metric {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -9,6 +9,7 @@ pub mod config;
 pub mod parse;
 pub mod result;
 pub mod submission;
+pub mod validate;
 
 pub use budget::{Budget, BudgetPermit};
 pub use config::{Config, MetricConfig, MetricsConfig};

@@ -28,6 +28,12 @@ pub struct Number {
 }
 
 impl Number {
+    /// The number that `text` spells, and nothing else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        scan(text.as_bytes(), 0).filter(|(_, end)| *end == text.len()).map(|(number, _)| number)
+    }
+
     /// The exact decimal, times `10^power`, rounded towards minus infinity; the ends of `i64` where it lies beyond.
     #[must_use]
     pub fn scaled(&self, power: i32) -> i64 {
