@@ -6,12 +6,17 @@
 
 pub mod budget;
 pub mod config;
+mod outcome;
 pub mod parse;
+mod persist;
+mod resend;
 pub mod result;
 pub mod submission;
+mod submit;
 pub mod validate;
 
 pub use budget::{Budget, BudgetPermit};
 pub use config::{Config, MetricConfig, MetricsConfig};
 pub use result::{BatchResult, EntryError};
 pub use submission::{Refused, Submission, Transport};
+pub use submit::Ingest;

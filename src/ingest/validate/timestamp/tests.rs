@@ -130,7 +130,9 @@ fn epoch_numbers_tell_their_unit_by_their_size() {
 // api.md §1: −7 days … +10 minutes; §6: a backfill grant ends by itself.
 #[test]
 fn the_window_is_wider_while_a_grant_lasts() {
-    let window = |received_at_us, grant| Window::new(received_at_us, 604_800, 600, grant);
+    fn window(received_at_us: i64, grant: Option<&BackfillGrant>) -> Window {
+        Window::new(received_at_us, 604_800, 600, grant)
+    }
     let now = 1_767_607_200_000_000;
     let plain = Window { earliest_us: now - 604_800_000_000, latest_us: now + 600_000_000 };
     assert_eq!(window(now, None), plain);
