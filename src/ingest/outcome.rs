@@ -33,7 +33,8 @@ impl Meters {
         Self {
             transports: Transport::ALL.map(PerTransport::new),
             readers: Reader::ALL.map(|reader| metrics::counter!(INGEST_PARSE_TOTAL, "reader" => reader.as_str())),
-            rejected: EntryCode::ALL.map(|code| metrics::counter!(INGEST_READINGS_REJECTED_TOTAL, "code" => code.as_str())),
+            rejected: EntryCode::ALL
+                .map(|code| metrics::counter!(INGEST_READINGS_REJECTED_TOTAL, "code" => code.as_str())),
         }
     }
 
@@ -76,9 +77,8 @@ impl Meters {
 impl PerTransport {
     fn new(transport: Transport) -> Self {
         let name = transport.as_str();
-        let outcome = |outcome: &'static str| {
-            metrics::counter!(SUBMISSIONS_TOTAL, "transport" => name, "outcome" => outcome)
-        };
+        let outcome =
+            |outcome: &'static str| metrics::counter!(SUBMISSIONS_TOTAL, "transport" => name, "outcome" => outcome);
         Self {
             ok: outcome("ok"),
             partial: outcome("partial"),

@@ -14,19 +14,19 @@ use crate::model::{IntegrationId, Reading};
 
 /// Hashes of whole batches, each in the one slot that it can have; a later batch of the same slot takes its place.
 #[derive(Debug)]
-pub struct Resends {
+pub(super) struct Resends {
     slots: Box<[AtomicU64]>,
 }
 
 /// The keys of a batch (series and timestamp of each reading, in order) of one integration. Values are no part of it:
 /// a duplicate is one whatever its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BatchKey(u64);
+pub(super) struct BatchKey(u64);
 
 impl BatchKey {
     /// The key of `readings`, which this integration sent.
     #[must_use]
-    pub fn new(integration_id: IntegrationId, readings: &[Reading]) -> Self {
+    pub(super) fn new(integration_id: IntegrationId, readings: &[Reading]) -> Self {
         let mut hasher = FxHasher::default();
         integration_id.hash(&mut hasher);
         hasher.write_usize(readings.len());
@@ -42,18 +42,18 @@ impl BatchKey {
 impl Resends {
     /// A memory of `batches`, a power of two.
     #[must_use]
-    pub fn new(batches: usize) -> Self {
+    pub(super) fn new(batches: usize) -> Self {
         Self { slots: (0..batches).map(|_| AtomicU64::new(0)).collect() }
     }
 
     /// Whether a batch with this key was made durable, as far as it is remembered.
     #[must_use]
-    pub fn contains(&self, key: BatchKey) -> bool {
+    pub(super) fn contains(&self, key: BatchKey) -> bool {
         self.slot(key).load(Ordering::Relaxed) == key.0
     }
 
     /// A batch with this key is durable now.
-    pub fn insert(&self, key: BatchKey) {
+    pub(super) fn insert(&self, key: BatchKey) {
         self.slot(key).store(key.0, Ordering::Relaxed);
     }
 

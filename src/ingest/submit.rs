@@ -137,7 +137,12 @@ impl Shared {
         })
     }
 
-    fn parse(&self, principal: &Principal, submission: &Submission, verdict: &mut Verdict) -> Result<Parsed, Unreadable> {
+    fn parse(
+        &self,
+        principal: &Principal,
+        submission: &Submission,
+        verdict: &mut Verdict,
+    ) -> Result<Parsed, Unreadable> {
         let (received_at_us, config) = (submission.received_at_us, &self.config);
         let (past, future) = (config.timestamp_past_max_s, config.timestamp_future_max_s);
         let equipment = principal.integration.equipment.read();
@@ -148,7 +153,8 @@ impl Shared {
             received_at_us,
             window: Window::new(received_at_us, past, future, principal.facts.backfill.as_ref()),
         };
-        let parsed = parse::parse(&submission.body, config.readings_max, config.parser, &mut Judge::new(rules, verdict))?;
+        let parsed =
+            parse::parse(&submission.body, config.readings_max, config.parser, &mut Judge::new(rules, verdict))?;
         self.meters.read_by(parsed.reader);
         Ok(parsed)
     }

@@ -8,7 +8,7 @@ const ECHO_CHARS_MAX: usize = 64;
 /// `text` in quotes, cut short, with everything escaped that does not show or that turns the line around. What looks
 /// like one of our credentials, put into the wrong field, is not repeated at all.
 #[must_use]
-pub fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     if text.contains("grq_") || text.contains("eyJ") {
         return "a value that looks like a credential".to_owned();
     }
@@ -37,7 +37,7 @@ fn is_hidden(c: char) -> bool {
 
 /// A number as people write it, at most about 24 characters.
 #[must_use]
-pub fn number(value: f64) -> String {
+pub(super) fn number(value: f64) -> String {
     match value.abs() {
         size if size.is_infinite() => "a number too large to be kept".to_owned(),
         size if size != 0.0 && !(1e-6..1e15).contains(&size) => format!("{value:e}"),
@@ -47,7 +47,7 @@ pub fn number(value: f64) -> String {
 
 /// A time as RFC 3339 in UTC.
 #[must_use]
-pub fn time(timestamp_us: i64) -> String {
+pub(super) fn time(timestamp_us: i64) -> String {
     match jiff::Timestamp::from_microsecond(timestamp_us) {
         Ok(timestamp) => timestamp.to_string(),
         Err(_) if timestamp_us < 0 => "before the year -9999".to_owned(),
@@ -57,7 +57,7 @@ pub fn time(timestamp_us: i64) -> String {
 
 /// `names` as a list for people: `a, b or c`.
 #[must_use]
-pub fn either<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+pub(super) fn either<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let names: Vec<_> = names.into_iter().collect();
     let mut out = String::new();
     for (i, name) in names.iter().enumerate() {

@@ -10,7 +10,7 @@ const DAY_S: i64 = 86_400;
 
 /// Reads RFC 3339, and remembers the last second and the last day: neighbours mostly share them.
 #[derive(Debug)]
-pub struct Rfc3339 {
+pub(super) struct Rfc3339 {
     head: [u8; 19],
     /// The second that `head` spells, as if it were UTC.
     head_s: i64,
@@ -29,7 +29,7 @@ impl Rfc3339 {
     /// `text` in microseconds since the Unix epoch; digits beyond the microsecond are cut off. None where it is not
     /// strict RFC 3339: four-digit year, `T` or `t`, second 00 to 59, an offset or `Z` or `z`.
     #[inline]
-    pub fn parse(&mut self, text: &str) -> Option<i64> {
+    pub(super) fn parse(&mut self, text: &str) -> Option<i64> {
         let (head, tail) = text.as_bytes().split_first_chunk::<19>()?;
         if *head != self.head {
             self.read_head(head)?;
@@ -124,7 +124,7 @@ fn tail_of(tail: &[u8]) -> Option<(i64, i64)> {
 /// An epoch number in microseconds; its size tells its unit: below 5e9 seconds, below 5e12 milliseconds, below 5e15
 /// microseconds, else nanoseconds. Fractions are kept to the microsecond. Beyond `i64`: its nearest end.
 #[must_use]
-pub fn epoch_us(number: &Number) -> i64 {
+pub(super) fn epoch_us(number: &Number) -> i64 {
     number.scaled(match number.value.abs() {
         size if size < 5e9 => 6,
         size if size < 5e12 => 3,
