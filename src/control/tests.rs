@@ -2,7 +2,10 @@
 
 mod audit;
 mod base;
+mod change;
 mod credential;
+mod durability;
+mod fields;
 mod lifecycle;
 mod race;
 mod raw_sql;
