@@ -14,7 +14,7 @@ use super::{
     accept::Gate,
     http1::{self, Ended},
     http2,
-    instruments::Refusal,
+    instruments::{Present, Refusal},
     service::{Activity, Handler, Tracked},
 };
 
@@ -66,6 +66,7 @@ impl<S: Handler> Host<S> {
                         Ended::Finished(finished) => break Box::pin(linger(finished)).await,
                         Ended::Broken => break,
                     }
+                    let _parked = Present::count(&self.gate.instruments.parked);
                     let patience = config.idle_timeout().min(ends_at.saturating_duration_since(Instant::now()));
                     if self.next_bytes(&mut stream, patience).await.is_none() {
                         break;
