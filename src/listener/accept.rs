@@ -212,9 +212,9 @@ impl Gate {
 
     async fn handshake(&self, tls: &Tls, tcp: TcpStream) -> Result<Stream, Refusal> {
         // Whoever says nothing must not hold one of the few handshake places.
-        match timeout(self.config.first_byte_timeout(), tcp.readable()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => return Err(Refusal::Handshake),
+        match timeout(self.config.first_byte_timeout(), tcp.peek(&mut [0])).await {
+            Ok(Ok(1..)) => {}
+            Ok(Ok(0) | Err(_)) => return Err(Refusal::Handshake),
             Err(_late) => return Err(Refusal::Silent),
         }
         let deadline = tokio::time::Instant::now() + self.config.handshake_timeout();
