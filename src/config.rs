@@ -70,6 +70,8 @@ pub struct Config {
     pub metrics: crate::ingest::MetricsConfig,
     /// Accepted batches on disk.
     pub spool: crate::spool::Config,
+    /// From the spool to the store.
+    pub delivery: crate::delivery::Config,
     /// The control plane's database.
     pub control: crate::control::Config,
     /// The administrators' API.
@@ -114,6 +116,7 @@ impl Config {
         self.ingest.check().map_err(Error::Check)?;
         crate::ingest::config::check_metrics(&self.metrics).map_err(Error::Check)?;
         self.spool.check().map_err(Error::Check)?;
+        self.delivery.check().map_err(Error::Check)?;
         self.control.check().map_err(Error::Check)?;
         self.admin.check().map_err(Error::Check)?;
         self.telemetry.check().map_err(Error::Check)

@@ -9,6 +9,8 @@ use std::{
 
 use rustix::fs::FallocateFlags;
 
+use super::segment::PAGE;
+
 /// One write takes at most this many pieces (`IOV_MAX`).
 const PIECES_MAX: usize = 1024;
 
@@ -121,21 +123,45 @@ pub(super) fn write_all(file: &dyn File, mut pieces: &mut [IoSlice<'_>], mut off
     Ok(())
 }
 
-/// Reads up to `buffer.len()` bytes at `offset`; fewer at the end of the file.
+/// Reads `len` bytes of `file` at `offset` into `buffer`; fewer at the end of the file. What the disk cannot read comes
+/// as zeros, a page at a time: to the reader of frames that is damage like any other, and the rest is delivered.
 pub(super) fn read_at_most(file: &fs::File, buffer: &mut Vec<u8>, len: usize, offset: u64) -> io::Result<()> {
+    read_around(|buffer, offset| file.read_at(buffer, offset), buffer, len, offset)
+}
+
+fn read_around(
+    read: impl Fn(&mut [u8], u64) -> io::Result<usize>,
+    buffer: &mut Vec<u8>,
+    len: usize,
+    offset: u64,
+) -> io::Result<()> {
     buffer.clear();
     buffer.resize(len, 0);
-    let mut filled = 0;
+    let (mut filled, mut by_page) = (0, false);
     while filled < len {
-        match file.read_at(&mut buffer[filled..], offset + filled as u64) {
+        let at = offset + filled as u64;
+        let page_end = filled + PAGE - (at % PAGE as u64) as usize;
+        let to = if by_page { page_end.min(len) } else { len };
+        match read(&mut buffer[filled..to], at) {
             Ok(0) => break,
             Ok(read) => filled += read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // Somewhere in this stretch: page by page, then.
+            Err(error) if is_unreadable(&error) && !by_page => by_page = true,
+            Err(error) if is_unreadable(&error) => {
+                tracing::error!(offset = at, %error, "the disk cannot read a part of the spool");
+                buffer[filled..to].fill(0);
+                filled = to;
+            }
             Err(error) => return Err(error),
         }
     }
     buffer.truncate(filled);
     Ok(())
+}
+
+fn is_unreadable(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
 }
 
 /// Whether `error` says that there is no room, rather than that the disk is broken.
@@ -151,5 +177,34 @@ pub(super) fn forget(disk: &dyn Disk, path: &Path) {
             tracing::warn!(path = %path.display(), %error, "a spool file that is no longer needed cannot be removed");
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_disk_cannot_read_comes_as_zeros_and_the_rest_as_it_is() {
+        let bytes: Vec<u8> = (0..10 * PAGE).map(|at| (at % 251) as u8 + 1).collect();
+        let bad = 3 * PAGE..4 * PAGE;
+        let read = |buffer: &mut [u8], at: u64| {
+            let at = at as usize;
+            let to = (at + buffer.len()).min(bytes.len());
+            if at < bad.end && to > bad.start {
+                return Err(io::Error::from(rustix::io::Errno::IO));
+            }
+            buffer[..to - at].copy_from_slice(&bytes[at..to]);
+            Ok(to - at)
+        };
+        for offset in [0, 64, 3 * PAGE, 3 * PAGE + 17, 5 * PAGE] {
+            let mut buffer = Vec::new();
+            read_around(read, &mut buffer, 9 * PAGE, offset as u64).unwrap();
+            let mut wanted = bytes.clone();
+            wanted[bad.clone()].fill(0);
+            assert_eq!(buffer, wanted[offset..(offset + 9 * PAGE).min(bytes.len())], "from {offset}");
+        }
+        let broken = |_: &mut [u8], _: u64| Err(io::Error::from(rustix::io::Errno::BADF));
+        assert!(read_around(broken, &mut Vec::new(), 10, 0).is_err());
     }
 }
