@@ -45,11 +45,13 @@ pub(super) fn page(report: &Report) -> String {
 fn promise(report: &Report) -> String {
     let right: u64 =
         report.entries.iter().flat_map(|e| &e.runs).filter_map(|run| run.facts.verdict.as_ref()).map(|v| v.right).sum();
-    if report.promises_kept {
-        format!("<span class=\"good\">Nothing was lost, doubled or changed</span> ({right} acked readings compared).")
-    } else {
-        "<span class=\"bad\">Promises were broken or runs failed: see the table.</span>".to_owned()
+    if !report.promises_kept {
+        return "<span class=\"bad\">Promises were broken or runs failed: see the table.</span>".to_owned();
     }
+    if right == 0 {
+        return "In this run nothing was compared.".to_owned();
+    }
+    format!("<span class=\"good\">Nothing was lost, doubled or changed</span> ({right} acked readings compared).")
 }
 
 /// CPU a reading of every profile with the same form of load, the floors in grey.
