@@ -62,7 +62,7 @@ struct Options {
     #[arg(long)]
     target: Option<PathBuf>,
     /// Where report.json, report.html and main.svg go.
-    #[arg(long, default_value = "loadtest-report")]
+    #[arg(long, default_value = "target/loadtest")]
     out: PathBuf,
     /// Where data directories and prepared fixtures go; default: in the temporary directory.
     #[arg(long)]

@@ -1,8 +1,9 @@
 //! Which reading comes when: each is a function of (integration, running number, revision), so that the ledger needs
 //! to remember batches only.
 //!
-//! Within an integration readings are numbered `q = 0, 1, 2, …`. With `K` series reading `q` belongs to series `q mod K`
-//! at tick `q / K`; batch `b` of `n` holds `q = b·n … b·n + n − 1`. So every (series, timestamp) comes exactly once.
+//! Within an integration readings are numbered `q = 0, 1, 2, …`. With `K` series reading `q` belongs to series
+//! `q mod K` at tick `q / K`; batch `b` of `n` holds `q = b·n … b·n + n − 1`. So every (series, timestamp) comes
+//! exactly once.
 
 use anyhow::{Result, ensure};
 
@@ -241,7 +242,7 @@ impl Plan {
         };
         let spec = &self.metrics[metric];
         // Another revision has another value, whatever the hash: the step is below the number of values.
-        let drawn = ((hash >> 32) * spec.values >> 32) + u64::from(revision) * 7;
+        let drawn = (((hash >> 32) * spec.values) >> 32) + u64::from(revision) * 7;
         Reading {
             sensor,
             metric,

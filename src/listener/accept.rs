@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Config, Peer, Stream, Tls,
     address_cap::{AddressCap, AddressSlot},
-    instruments::{Instruments, Refusal},
+    instruments::{Instruments, Present, Refusal},
     proxy::{self, Source},
 };
 use crate::telemetry::task;
@@ -181,7 +181,7 @@ impl Gate {
         self.instruments.accepted.increment(1);
         let (gate, handle) = (Arc::clone(self), handle.clone());
         connections.spawn(async move {
-            let _open = Open::count(&gate.instruments);
+            let _open = Present::count(&gate.instruments.open);
             // Boxed and dropped when done, so that an idle connection does not carry the handshake's state.
             match Box::pin(gate.prepare(tcp, Peer { addr }, places)).await {
                 Ok(connection) => handle(connection).await,
@@ -212,9 +212,9 @@ impl Gate {
 
     async fn handshake(&self, tls: &Tls, tcp: TcpStream) -> Result<Stream, Refusal> {
         // Whoever says nothing must not hold one of the few handshake places.
-        match timeout(self.config.first_byte_timeout(), tcp.readable()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => return Err(Refusal::Handshake),
+        match timeout(self.config.first_byte_timeout(), tcp.peek(&mut [0])).await {
+            Ok(Ok(1..)) => {}
+            Ok(Ok(0) | Err(_)) => return Err(Refusal::Handshake),
             Err(_late) => return Err(Refusal::Silent),
         }
         let deadline = tokio::time::Instant::now() + self.config.handshake_timeout();
@@ -237,20 +237,4 @@ impl Gate {
 fn is_the_callers_fault(error: &io::Error) -> bool {
     use io::ErrorKind as Kind;
     matches!(error.kind(), Kind::ConnectionAborted | Kind::ConnectionReset | Kind::ConnectionRefused)
-}
-
-/// Counts a connection as open while it lives.
-struct Open(metrics::Gauge);
-
-impl Open {
-    fn count(instruments: &Instruments) -> Self {
-        instruments.open.increment(1.0);
-        Self(instruments.open.clone())
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.decrement(1.0);
-    }
 }

@@ -14,7 +14,7 @@ use super::{
     accept::Gate,
     http1::{self, Ended},
     http2,
-    instruments::Refusal,
+    instruments::{Present, Refusal},
     service::{Activity, Handler, Tracked},
 };
 
@@ -39,6 +39,15 @@ enum Version {
     Http2,
 }
 
+/// What waiting for a connection's next bytes came to.
+enum Next {
+    Bytes(Version),
+    /// The client left, or the port is shutting down.
+    Ended,
+    /// Nothing, for too long.
+    Silence,
+}
+
 impl<S: Handler> Host<S> {
     /// The port's service as `peer`'s connection sees it.
     pub(super) fn tracked(&self, peer: Peer, activity: &Arc<Activity>) -> Tracked<S> {
@@ -56,8 +65,8 @@ impl<S: Handler> Host<S> {
         let config = &self.gate.config;
         let first = self.next_bytes(&mut stream, config.first_byte_timeout()).await;
         match first {
-            Some(Version::Http2) => Box::pin(http2::serve(&self, stream, peer)).await,
-            Some(Version::Http1) => {
+            Next::Bytes(Version::Http2) => Box::pin(http2::serve(&self, stream, peer)).await,
+            Next::Bytes(Version::Http1) => {
                 let ends_at = self.ends_at();
                 loop {
                     // Boxed, and gone while the connection is parked: an idle connection is a socket and little else.
@@ -66,23 +75,28 @@ impl<S: Handler> Host<S> {
                         Ended::Finished(finished) => break Box::pin(linger(finished)).await,
                         Ended::Broken => break,
                     }
+                    let _parked = Present::count(&self.gate.instruments.parked);
                     let patience = config.idle_timeout().min(ends_at.saturating_duration_since(Instant::now()));
-                    if self.next_bytes(&mut stream, patience).await.is_none() {
+                    if !matches!(self.next_bytes(&mut stream, patience).await, Next::Bytes(_)) {
                         break;
                     }
                 }
             }
-            None => self.gate.instruments.refuse(Refusal::Silent),
+            Next::Silence => self.gate.instruments.refuse(Refusal::Silent),
+            Next::Ended => {}
         }
         drop(places);
     }
 
-    /// Waits for the connection's next bytes, looks at them and puts them back. `None`: it ended, stayed silent for
-    /// `patience`, or the port is shutting down.
-    async fn next_bytes(&self, stream: &mut Stream, patience: Duration) -> Option<Version> {
+    /// Waits for the connection's next bytes, at most for `patience`, looks at them and puts them back.
+    async fn next_bytes(&self, stream: &mut Stream, patience: Duration) -> Next {
         tokio::select! {
-            version = timeout(patience, sniff(stream)) => version.ok()?.ok()?,
-            () = self.shutdown.cancelled() => None,
+            sniffed = timeout(patience, sniff(stream)) => match sniffed {
+                Ok(Ok(Some(version))) => Next::Bytes(version),
+                Ok(Ok(None) | Err(_)) => Next::Ended,
+                Err(_late) => Next::Silence,
+            },
+            () = self.shutdown.cancelled() => Next::Ended,
         }
     }
 

@@ -51,6 +51,7 @@ impl Refusal {
 #[derive(Clone)]
 pub(super) struct Instruments {
     pub(super) open: Gauge,
+    pub(super) parked: Gauge,
     pub(super) accepted: Counter,
     pub(super) accept_errors: Counter,
     pub(super) requests_in_flight: Gauge,
@@ -61,6 +62,7 @@ impl Instruments {
     pub(super) fn new(port: &'static str) -> Self {
         Self {
             open: gauge!(names::LISTENER_CONNECTIONS_OPEN, "port" => port),
+            parked: gauge!(names::LISTENER_CONNECTIONS_PARKED, "port" => port),
             accepted: counter!(names::LISTENER_CONNECTIONS_TOTAL, "port" => port),
             accept_errors: counter!(names::LISTENER_ACCEPT_ERRORS_TOTAL, "port" => port),
             requests_in_flight: gauge!(names::LISTENER_REQUESTS_IN_FLIGHT, "port" => port),
@@ -72,5 +74,21 @@ impl Instruments {
 
     pub(super) fn refuse(&self, reason: Refusal) {
         self.refused[reason as usize].increment(1);
+    }
+}
+
+/// Counts something up while it lives.
+pub(super) struct Present(Gauge);
+
+impl Present {
+    pub(super) fn count(gauge: &Gauge) -> Self {
+        gauge.increment(1.0);
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
     }
 }

@@ -1,10 +1,17 @@
 //! The port as its clients see it, over real sockets.
 
+mod http2;
+mod limits;
+mod proxied;
+mod slow;
+mod tls;
+
 use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, Response, body::Incoming};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -25,8 +32,11 @@ pub(crate) fn config() -> Config {
     Config { shutdown_grace_ms: 5_000, ..config }
 }
 
-/// A port that answers with the caller's address; `/wait` waits for the gate, `/read` reads the body first.
+/// A port that answers with the caller's address; `/wait` waits for the gate, `/read` reads the body first, `/large`
+/// is more than a socket holds.
 struct TestPort {
+    metrics: PrometheusHandle,
+    _recorder: metrics::LocalRecorderGuard<'static>,
     addr: SocketAddr,
     /// Says so when a request to `/wait` has arrived.
     waiting: mpsc::Receiver<()>,
@@ -39,6 +49,9 @@ struct TestPort {
 
 impl TestPort {
     async fn start(config: Config, port: Port) -> Self {
+        // Each test has a thread, and therefore metrics, of its own; a few bytes are leaked to give them the time.
+        let recorder: &'static PrometheusRecorder = Box::leak(Box::new(PrometheusBuilder::new().build_recorder()));
+        let _recorder = metrics::set_default_local_recorder(recorder);
         let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = tcp.local_addr().unwrap();
         let (arrived, waiting) = mpsc::channel(16);
@@ -54,6 +67,7 @@ impl TestPort {
                         turn.lock().await.recv().await;
                     }
                     "/read" => drop(request.into_body().collect().await),
+                    "/large" => return Ok(Response::new(Full::new(Bytes::from(vec![b'x'; 64 << 20])))),
                     _ => {}
                 }
                 Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(peer.to_string()))))
@@ -61,11 +75,37 @@ impl TestPort {
         });
         let shutdown = CancellationToken::new();
         let ended = crate::telemetry::task::spawn("test port", serve(tcp, config, port, service, shutdown.clone()));
-        Self { addr, waiting, gate, _stop: shutdown.clone().drop_guard(), shutdown, ended }
+        Self {
+            metrics: recorder.handle(),
+            _recorder,
+            addr,
+            waiting,
+            gate,
+            _stop: shutdown.clone().drop_guard(),
+            shutdown,
+            ended,
+        }
     }
 
     async fn plain(config: Config) -> Self {
         Self::start(config, Port::plain("test")).await
+    }
+
+    /// The value of the metric that is printed as `name`, labels besides the port included.
+    fn metric(&self, name: &str) -> f64 {
+        let text = self.metrics.render();
+        let line = text
+            .lines()
+            .find_map(|line| line.replace("port=\"test\"", "").replace("{}", "").strip_prefix(name).map(str::to_owned));
+        line.map_or(0.0, |value| value.trim().parse().unwrap_or_else(|_| panic!("{name}: {value:?}")))
+    }
+
+    fn refused(&self, reason: &str) -> f64 {
+        self.metric(&format!("sensorgate_listener_connections_refused_total{{,reason=\"{reason}\"}}"))
+    }
+
+    fn open(&self) -> f64 {
+        self.metric("sensorgate_listener_connections_open")
     }
 
     async fn connect(&self) -> TcpStream {
@@ -108,6 +148,21 @@ async fn end(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+/// Waits until `condition` holds.
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    let wait = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("waited in vain: {what}"));
+}
+
+/// A connection is served: it gets an answer.
+async fn is_served(stream: &mut TcpStream) -> bool {
+    stream.write_all(GET.as_bytes()).await.is_ok() && answer(stream).await.starts_with("HTTP/1.1 200")
+}
+
 const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 
 #[tokio::test]
@@ -129,8 +184,7 @@ async fn a_parked_connection_goes_on_with_its_next_byte() {
     for _ in 0..3 {
         send(&mut client, GET).await;
         assert!(answer(&mut client).await.starts_with("HTTP/1.1 200"));
-        // Idle for several ticks: parked or not, the next request must be served just the same.
-        tokio::time::sleep(Duration::from_millis(90)).await;
+        until("it is parked", || port.metric("sensorgate_listener_connections_parked") == 1.0).await;
     }
 }
 

@@ -137,21 +137,21 @@ fn read_around(
 ) -> io::Result<()> {
     buffer.clear();
     buffer.resize(len, 0);
-    let (mut filled, mut piece) = (0, len);
+    let (mut filled, mut by_page) = (0, false);
     while filled < len {
         let at = offset + filled as u64;
         let page_end = filled + PAGE - (at % PAGE as u64) as usize;
-        let to = filled.saturating_add(piece).min(len);
+        let to = if by_page { page_end.min(len) } else { len };
         match read(&mut buffer[filled..to], at) {
             Ok(0) => break,
             Ok(read) => filled += read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             // Somewhere in this stretch: page by page, then.
-            Err(error) if is_unreadable(&error) && piece > PAGE => piece = PAGE,
+            Err(error) if is_unreadable(&error) && !by_page => by_page = true,
             Err(error) if is_unreadable(&error) => {
                 tracing::error!(offset = at, %error, "the disk cannot read a part of the spool");
                 buffer[filled..to].fill(0);
-                filled = page_end.min(to);
+                filled = to;
             }
             Err(error) => return Err(error),
         }

@@ -26,6 +26,7 @@ metrics! {
     counter INGEST_PARSE_TOTAL = "sensorgate_ingest_parse_total", "Bodies by the reader that judged them: scanner, simd_json, serde_json.";
     gauge INGEST_IN_FLIGHT_BYTES = "sensorgate_ingest_in_flight_bytes", "Bytes of batches in memory, taken from ingest.in_flight_bytes_max.";
     gauge LISTENER_CONNECTIONS_OPEN = "sensorgate_listener_connections_open", "Connections open now, by port.";
+    gauge LISTENER_CONNECTIONS_PARKED = "sensorgate_listener_connections_parked", "Open HTTP/1.1 connections that stand idle without buffers, by port.";
     counter LISTENER_CONNECTIONS_TOTAL = "sensorgate_listener_connections_total", "Connections let in, by port.";
     counter LISTENER_CONNECTIONS_REFUSED_TOTAL = "sensorgate_listener_connections_refused_total", "Connections ended before they were served, by port and reason (connections_max, address_max, proxy_untrusted, proxy_header, handshake, handshake_timeout, silent).";
     counter LISTENER_ACCEPT_ERRORS_TOTAL = "sensorgate_listener_accept_errors_total", "Times the kernel could not hand over a connection (mostly: too many open files), by port.";

@@ -134,7 +134,7 @@ impl Worker {
         loop {
             let sent = Instant::now();
             let result = self.attempt(parcel, body.clone()).await;
-            let (end, pause) = self.settle(parcel, result, sent, intended, body.len());
+            let (end, pause) = self.settle(parcel, &result, sent, intended, body.len());
             if let End::Acked { .. } = end {
                 return true;
             }
@@ -180,7 +180,7 @@ impl Worker {
     fn settle(
         &self,
         parcel: Parcel,
-        result: Result<Answer, Failure>,
+        result: &Result<Answer, Failure>,
         sent: Instant,
         intended: Instant,
         body_bytes: usize,
@@ -190,7 +190,7 @@ impl Worker {
         let mut book = self.desk.books.borrow_mut();
         let book = &mut book[parcel.local];
         let mut tally = self.desk.tally.borrow_mut();
-        let (end, label, pause) = match &result {
+        let (end, label, pause) = match result {
             Ok(answer) => {
                 let (end, label) = answer::judge(answer, job.plan.readings_per_batch, job.trusting);
                 if !job.trusting

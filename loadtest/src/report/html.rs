@@ -6,15 +6,7 @@ use super::goals::number;
 use super::plot::{Axis, Bar, Line, Plot, STYLE, bars, escape, lines};
 use super::{Entry, Report};
 
-const PAGE_STYLE: &str = "
-:root{color-scheme:light dark;--ink:#1d2733;--dim:#68778a;--rule:#dfe5ec;--paper:#fff;--good:#2e7d4f;--bad:#b3261e}
-@media (prefers-color-scheme:dark){:root{--ink:#e3e9f0;--dim:#9aa8b8;--rule:#34404d;--paper:#151b22;--good:#6cc592;--bad:#f2887f}}
-body{margin:2rem auto;max-width:1100px;padding:0 1rem;background:var(--paper);color:var(--ink);font:15px/1.5 system-ui,sans-serif}
-table{border-collapse:collapse;width:100%;font-size:14px} th,td{padding:.3rem .5rem;border-bottom:1px solid var(--rule);text-align:right}
-th{font-weight:600;color:var(--dim)} td:first-child,th:first-child,.left{text-align:left}
-.scroll{overflow-x:auto} .good{color:var(--good);font-weight:600} .bad{color:var(--bad);font-weight:600} .dim{color:var(--dim)}
-.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(440px,1fr));gap:1rem} h2{margin-top:2.5rem} h3{margin:2rem 0 .2rem}
-details{margin:.5rem 0} p{max-width:75ch}";
+const PAGE_STYLE: &str = include_str!("page.css");
 
 /// The whole page.
 pub(super) fn page(report: &Report) -> String {
@@ -23,13 +15,14 @@ pub(super) fn page(report: &Report) -> String {
     put(
         &mut out,
         format_args!(
-            "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
-             <title>sensorgate under load</title><style>{PAGE_STYLE}{STYLE}</style><h1>sensorgate under load</h1>\
-             <p>Batches of sensor readings were sent to a server, every ack was written into a ledger, and afterwards the \
-             ledger was compared with what the server gives back. {}</p>\
+            "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
+             <meta name=\"viewport\" content=\"width=device-width\"><title>sensorgate under load</title>\
+             <style>{PAGE_STYLE}{STYLE}</style><h1>sensorgate under load</h1>\
+             <p>Batches of sensor readings were sent to a server, every ack was written into a ledger, and \
+             afterwards the ledger was compared with what the server gives back. {}</p>\
              <p class=\"dim\">{} · {} cores · {:.0} GB · Linux {} · {} · {} round(s), interleaved; medians. \
-             The generator ran on the same machine. CPU time is what counts here; absolute figures drift with the machine, \
-             ratios inside one run do not.</p>",
+             The generator ran on the same machine. CPU time is what counts here; absolute figures drift with the \
+             machine, ratios inside one run do not.</p>",
             promise(report),
             escape(&machine.processor),
             machine.cores,
@@ -52,11 +45,13 @@ pub(super) fn page(report: &Report) -> String {
 fn promise(report: &Report) -> String {
     let right: u64 =
         report.entries.iter().flat_map(|e| &e.runs).filter_map(|run| run.facts.verdict.as_ref()).map(|v| v.right).sum();
-    if report.promises_kept {
-        format!("<span class=\"good\">Nothing was lost, doubled or changed</span> ({right} acked readings compared).")
-    } else {
-        "<span class=\"bad\">Promises were broken or runs failed: see the table.</span>".to_owned()
+    if !report.promises_kept {
+        return "<span class=\"bad\">Promises were broken or runs failed: see the table.</span>".to_owned();
     }
+    if right == 0 {
+        return "In this run nothing was compared.".to_owned();
+    }
+    format!("<span class=\"good\">Nothing was lost, doubled or changed</span> ({right} acked readings compared).")
 }
 
 /// CPU a reading of every profile with the same form of load, the floors in grey.
@@ -71,11 +66,7 @@ pub(super) fn main_chart(report: &Report) -> Plot {
             rows.push(Bar { label: entry.profile.name.clone(), value, is_floor });
         }
     }
-    bars(
-        "Server CPU a reading until the ack, batches of 500, as fast as it can (nanoseconds; grey: floors and peers)",
-        "ns",
-        &rows,
-    )
+    bars("Server CPU a reading until the ack, batches of 500 (ns; grey: floors and peers)", "ns", &rows)
 }
 
 fn goal_table(out: &mut String, report: &Report) {
@@ -93,8 +84,8 @@ fn goal_table(out: &mut String, report: &Report) {
         put(
             out,
             format_args!(
-                "<tr><td>{}<div class=\"dim\">{}</div></td><td>{}</td><td>{}</td><td>{}</td><td class=\"{class}\">{}</td>\
-                 <td class=\"dim\">{}</td></tr>",
+                "<tr><td>{}<div class=\"dim\">{}</div></td><td>{}</td><td>{}</td><td>{}</td>\
+                 <td class=\"{class}\">{}</td><td class=\"dim\">{}</td></tr>",
                 escape(&goal.name),
                 escape(&goal.note),
                 goal.value_words(),
@@ -122,8 +113,8 @@ fn profile_table(out: &mut String, report: &Report) {
         put(
             out,
             format_args!(
-                "<tr><td><a href=\"#{n}\">{n}</a></td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>\
-                 <td>{}</td><td>{}</td><td>{}</td><td class=\"left {}\">{}</td></tr>",
+                "<tr><td><a href=\"#{n}\">{n}</a></td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>\
+                 <td>{}</td><td>{}</td><td>{}</td><td>{}</td><td class=\"left {}\">{}</td></tr>",
                 get("acked_requests_per_s", 1.0, 0),
                 get("acked_per_s", 1.0, 0),
                 get("p50_us", 1e3, 2),
@@ -144,12 +135,13 @@ fn profile_table(out: &mut String, report: &Report) {
 
 fn words(out: &mut String) {
     out.push_str(
-        "<details><summary>What the words mean</summary><p><b>CPU ns a reading</b>: user and system time of the whole server \
-         process, divided by the readings acked meanwhile. <b>Until the ack</b>: the same without the threads that carry \
-         readings from the spool to the store. <b>Until stored</b>: all CPU from the start of the load until the server is \
-         quiet again. <b>Latency</b> in an open loop counts from the time at which a request should have been sent, so \
-         that a stall shows in every request that waited behind it. <b>Ledger</b>: readings compared with what the server \
-         gives back: lost, doubled, with a wrong value, or there although never acked.</p></details>",
+        "<details><summary>What the words mean</summary><p><b>CPU ns a reading</b>: user and system time of the \
+         whole server process, divided by the readings acked meanwhile. <b>Until the ack</b>: the same without the \
+         threads that carry readings from the spool to the store. <b>Until stored</b>: all CPU from the start of the \
+         load until the server is quiet again. <b>Latency</b> in an open loop counts from the time at which a request \
+         should have been sent, so that a stall shows in every request that waited behind it. <b>Ledger</b>: readings \
+         compared with what the server gives back: lost, doubled, with a wrong value, or there although never \
+         acked.</p></details>",
     );
 }
 
@@ -191,7 +183,8 @@ fn section(out: &mut String, entry: &Entry) {
     put(
         out,
         format_args!(
-            "<h3 id=\"{n}\">{n}</h3><p>{}</p><p class=\"dim\">{} connections, {:?}, {} readings a batch, {} s measured</p>",
+            "<h3 id=\"{n}\">{n}</h3><p>{}</p>\
+             <p class=\"dim\">{} connections, {:?}, {} readings a batch, {} s measured</p>",
             escape(&profile.description),
             profile.connections,
             profile.protocol,

@@ -4,20 +4,11 @@ use std::fmt::Write as _;
 
 const WIDTH: f64 = 720.0;
 const LEFT: f64 = 76.0;
-const RIGHT: f64 = 20.0;
+const RIGHT: f64 = 32.0;
 const TOP: f64 = 34.0;
 
 /// Colours and type, for light and dark. Series are told apart by more than hue: each has its name in the legend.
-pub(super) const STYLE: &str = "
-svg{font:13px system-ui,sans-serif;--ink:#1d2733;--dim:#68778a;--grid:#dfe5ec;--c0:#2563a8;--c1:#c2571a;--c2:#2e7d4f;
---c3:#8446a8;--floor:#9aa8b8;--paper:#fff}
-svg text{fill:var(--ink)} svg .dim{fill:var(--dim);font-size:12px} svg .title{font-weight:600;font-size:14px}
-svg .grid{stroke:var(--grid)} svg .line{fill:none;stroke-width:1.8}
-svg .f0{fill:var(--c0)} svg .f1{fill:var(--c1)} svg .f2{fill:var(--c2)} svg .f3{fill:var(--c3)} svg .floor{fill:var(--floor)}
-svg .s0{stroke:var(--c0)} svg .s1{stroke:var(--c1)} svg .s2{stroke:var(--c2)} svg .s3{stroke:var(--c3)}
-svg .mark{stroke:var(--c1);stroke-dasharray:3 3}
-@media (prefers-color-scheme:dark){svg{--ink:#e3e9f0;--dim:#9aa8b8;--grid:#34404d;--c0:#6fa8e5;--c1:#f0955a;--c2:#6cc592;
---c3:#c191e0;--floor:#6b7a8b;--paper:#151b22}}";
+pub(super) const STYLE: &str = include_str!("plot.css");
 
 /// A finished plot.
 #[derive(Debug, Clone)]

@@ -87,7 +87,8 @@ impl Fake {
         self.state.lock().unwrap().equipment.extend(names.iter().cloned());
         let url = format!("http://{}", self.addr);
         let demo = json!({
-            "http_url": url, "mqtt_url": "mqtt://127.0.0.1:1", "admin_url": url, "token_url": format!("{url}/oauth/token"),
+            "http_url": url, "mqtt_url": "mqtt://127.0.0.1:1", "admin_url": url,
+            "token_url": format!("{url}/oauth/token"),
             "audience": "a", "organisation_id": "o", "integration_id": "i", "client_id": "c", "client_secret": "s",
             "api_key": "grq_live_x",
             "admins": [{"email": "a@x", "password": "p"}, {"email": "b@x", "password": "p"}],

@@ -1,6 +1,8 @@
 //! The generator against a fake with faults: an honest server passes, and every kind of fault is seen. This is what
 //! makes a clean report worth something.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may")]
+
 mod fake;
 
 use std::path::PathBuf;

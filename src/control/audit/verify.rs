@@ -109,11 +109,11 @@ struct Place {
     seq: u64,
 }
 
+/// A fault, and the first entry that cannot be trusted for it.
+type Found = Option<(Fault, Option<u64>)>;
+
 /// Counts the entries and finds the first that does not follow from the one before.
-fn walk(
-    connection: &Connection,
-    organisation_id: OrganisationId,
-) -> Result<(u64, Option<(Fault, Option<u64>)>), Error> {
+fn walk(connection: &Connection, organisation_id: OrganisationId) -> Result<(u64, Found), Error> {
     let mut statement = connection
         .prepare("SELECT seq, CAST(body AS BLOB), hash FROM audit_entries WHERE organisation_id = ?1 ORDER BY seq")?;
     let mut rows = statement.query([organisation_id])?;

@@ -81,7 +81,7 @@ async fn a_caller_who_hangs_up_does_not_stop_the_change() {
     let id = bed.active(ann, bob).await.0.id;
     let call = bed.control.suspend(ann, id, None, "test".to_owned(), None);
     // Polled once: the task has begun, its caller goes.
-    let _ = tokio::time::timeout(Duration::ZERO, call).await;
+    assert!(tokio::time::timeout(Duration::ZERO, call).await.is_err(), "the caller did not wait");
     // The next change waits its turn behind it.
     Try::Revoke.run(&bed, bob, id, None).await.unwrap();
     let states = slow.states();
