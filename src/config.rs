@@ -206,7 +206,7 @@ fn env_value(text: &str) -> Value {
 }
 
 fn lookup<'a>(table: &'a Table, key: &str) -> Option<&'a Value> {
-    let mut parts = key.split('.');
+    let mut parts = key.split('.').map(|part| part.split('[').next().unwrap_or(part));
     let mut value = table.get(parts.next()?)?;
     for part in parts {
         value = value.get(part)?;

@@ -35,7 +35,7 @@ async fn each_broken_entry_harms_only_itself() {
     let good = |n: i64| format!(r#"{{"external_id":"s","metric":"temperature","value":{n},"timestamp":{}}}"#, now - n);
     let mut entries: Vec<String> = (0..500).map(|n| if n < 80 { good(n) } else { good(n % 80 + 100) }).collect();
     let broken = [
-        (0, r#"{"external_id":"s","metric":"temperature","value":1e400}"#, "value_not_number"),
+        (0, r#"{"external_id":"s","metric":"temperature","value":1e400}"#, "value_out_of_range"),
         (7, r#"[1,2]"#, "not_an_object"),
         (
             249,
