@@ -86,6 +86,8 @@ pub struct Figures {
     pub cpu_to_store_ns: f64,
     /// Server CPU a reading by name of thread, in the measured window. Nanoseconds.
     pub by_thread_ns: BTreeMap<String, f64>,
+    /// The generator's own CPU a reading in the measured window. Nanoseconds.
+    pub generator_cpu_ns: f64,
     /// Cores that the server kept busy in the measured window.
     pub cores_busy: f64,
     /// The most memory that was resident. Bytes.
@@ -135,6 +137,7 @@ impl Figures {
             ticks_cpu_ns: (measured.to.ticks_ns - measured.from.ticks_ns) as f64 / acked,
             cpu_to_store_ns: whole.cpu_ns() / whole.acked(),
             by_thread_ns: by_thread_ns.into_iter().map(|(name, cpu_ns)| (name, cpu_ns as f64 / acked)).collect(),
+            generator_cpu_ns: measured.to.own_ns.saturating_sub(measured.from.own_ns) as f64 / acked,
             cores_busy: measured.cpu_ns() / 1e9 / (measured.to.at_s - measured.from.at_s).max(1e-9),
             rss_peak_bytes: log.rss_peak_bytes,
             rss_end_bytes: log.looks.last().map_or(0, |look| look.rss_bytes),
@@ -164,6 +167,7 @@ impl Figures {
             ("ack_cpu_ns", self.ack_cpu_ns),
             ("ticks_cpu_ns", self.ticks_cpu_ns),
             ("cpu_to_store_ns", self.cpu_to_store_ns),
+            ("generator_cpu_ns", self.generator_cpu_ns),
             ("cores_busy", self.cores_busy),
             ("p50_us", self.response.p50_us as f64),
             ("p90_us", self.response.p90_us as f64),

@@ -24,6 +24,7 @@ fn figures(ack_cpu_ns: f64, lost: u64) -> Figures {
         ticks_cpu_ns: ack_cpu_ns,
         cpu_to_store_ns: f64::NAN,
         by_thread_ns: BTreeMap::from([("http".to_owned(), ack_cpu_ns)]),
+        generator_cpu_ns: 30.0,
         cores_busy: 1.0,
         rss_peak_bytes: 50_000_000,
         rss_end_bytes: 40_000_000,

@@ -38,6 +38,8 @@ pub struct Edge {
     pub at_s: f64,
     /// Readings acked by then.
     pub acked: u64,
+    /// CPU of the generator itself. Nanoseconds.
+    pub own_ns: u64,
 }
 
 /// What the watchman saw.
@@ -61,6 +63,7 @@ pub struct Log {
 #[derive(Debug)]
 pub struct Watchman {
     watch: Option<Watch>,
+    own: Watch,
     /// CPU of the processes that were killed, as last seen.
     before: Usage,
     current: Usage,
@@ -75,6 +78,7 @@ impl Watchman {
     pub(super) fn new(pid: Option<u32>) -> Self {
         Self {
             watch: pid.map(Watch::new),
+            own: Watch::new(std::process::id()),
             before: Usage::default(),
             current: Usage::default(),
             looked: None,
@@ -149,7 +153,7 @@ impl Watchman {
         }
     }
 
-    fn edge(&self, at_s: f64, acked: u64) -> Edge {
+    fn edge(&mut self, at_s: f64, acked: u64) -> Edge {
         let mut by_thread_ns = self.before.by_thread_ns.clone();
         for (name, cpu_ns) in &self.current.by_thread_ns {
             *by_thread_ns.entry(name.clone()).or_default() += cpu_ns;
@@ -160,6 +164,7 @@ impl Watchman {
             by_thread_ns,
             at_s,
             acked,
+            own_ns: self.own.look().map_or(0, |usage| usage.cpu_ns),
         }
     }
 }
