@@ -35,6 +35,7 @@ metrics! {
     counter AUTH_TOKENS_TOTAL = "sensorgate_auth_tokens_total", "Tokens by outcome: cached, verified, or the cause of the refusal.";
     counter AUTH_KEY_FETCHES_TOTAL = "sensorgate_auth_key_fetches_total", "Fetches of token issuers' keys by outcome (ok, failed).";
     counter ISSUER_TOKEN_REQUESTS_TOTAL = "sensorgate_issuer_token_requests_total", "Requests for tokens by outcome: issued, or the OAuth error code.";
+    counter CONTROL_AUDIT_HEAD_FAILURES_TOTAL = "sensorgate_control_audit_head_failures_total", "Times the signed head of an audit log was not moved, by reason (altered: the log no longer meets it; write: the disk refused).";
     gauge SPOOL_BYTES = "sensorgate_spool_bytes", "Bytes in the spool's segments, delivered ones that are not dropped yet included.";
     gauge SPOOL_BACKLOG_RECORDS = "sensorgate_spool_backlog_records", "Batches that are durable in the spool and not yet in the store.";
     gauge SPOOL_FREE_DISK_BYTES = "sensorgate_spool_free_disk_bytes", "Free bytes in the spool's file system.";

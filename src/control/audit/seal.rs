@@ -20,6 +20,7 @@ use super::{GENESIS, chain_hash};
 use crate::{
     control::{Error, db::now_us},
     model::OrganisationId,
+    telemetry::metrics::CONTROL_AUDIT_HEAD_FAILURES_TOTAL,
 };
 
 /// Where a chain ended when it was last written to.
@@ -158,11 +159,15 @@ impl Seal {
         for organisation_id in grown {
             match self.advance(connection, *organisation_id) {
                 Ok(Agreement::Met | Agreement::New) => {}
-                Ok(disagreement) => tracing::error!(
-                    %organisation_id, ?disagreement,
-                    "the audit log does not meet its signed head: it was altered outside the program; the head is kept"
-                ),
+                Ok(disagreement) => {
+                    metrics::counter!(CONTROL_AUDIT_HEAD_FAILURES_TOTAL, "reason" => "altered").increment(1);
+                    tracing::error!(
+                        %organisation_id, ?disagreement,
+                        "the audit log does not meet its signed head: it was altered outside the program; the head is kept"
+                    );
+                }
                 Err(error) => {
+                    metrics::counter!(CONTROL_AUDIT_HEAD_FAILURES_TOTAL, "reason" => "write").increment(1);
                     tracing::error!(%organisation_id, %error, "the head of the audit log could not be written");
                 }
             }
