@@ -97,6 +97,7 @@ impl Fault {
 pub struct Judge<'a> {
     rules: Rules<'a>,
     clock: Rfc3339,
+    metrics: measure::Recent<'a>,
     verdict: &'a mut Verdict,
 }
 
@@ -105,7 +106,7 @@ impl<'a> Judge<'a> {
     #[must_use]
     pub fn new(rules: Rules<'a>, verdict: &'a mut Verdict) -> Self {
         verdict.clear();
-        Self { rules, clock: Rfc3339::default(), verdict }
+        Self { rules, clock: Rfc3339::default(), metrics: measure::Recent::default(), verdict }
     }
 
     #[inline]
@@ -115,7 +116,7 @@ impl<'a> Judge<'a> {
         }
         id(entry.get(Field::Id))?;
         let equipment = self.verdict.remembered.resolve(&self.rules, entry)?;
-        let metric = measure::metric(&self.rules, entry.get(Field::Metric), equipment.kind)?;
+        let metric = self.metrics.metric(&self.rules, entry.get(Field::Metric), equipment.kind)?;
         let value = measure::value(&self.rules, metric, entry)?;
         let quality = quality(entry.get(Field::Quality))?;
         let timestamp_us = self.timestamp_us(entry.get(Field::Timestamp))?;

@@ -110,7 +110,7 @@ impl<'a> Entry<'a> {
     }
 
     /// The first of two stands; that there was a second is remembered.
-    #[inline]
+    #[inline(always)]
     pub(super) fn set(&mut self, field: Field, value: Value<'a>) {
         let bit = 1 << field as u8;
         if self.seen & bit != 0 {

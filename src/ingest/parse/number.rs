@@ -54,18 +54,24 @@ impl Number {
 
 /// The number that starts at `at`, and where it ends. None where there is none by RFC 8259; what follows it is not
 /// looked at.
-#[inline]
 pub(super) fn scan(bytes: &[u8], at: usize) -> Option<(Number, usize)> {
+    scan_short(bytes, at).or_else(|| scan_long(bytes, at))
+}
+
+/// As [`scan`], where it can be had cheaply: up to 15 digits and no exponent. Mantissa and power of ten are exact
+/// then, so that one division rounds as it should. None says nothing.
+#[inline(always)]
+pub(super) fn scan_short(bytes: &[u8], at: usize) -> Option<(Number, usize)> {
     let negative = bytes.get(at) == Some(&b'-');
     let start = at + usize::from(negative);
     let (mut mantissa, mut end) = (0_u64, start);
-    // Overflow wraps here; a number that long is read again by `scan_long`.
+    // Overflow wraps here; so many digits are read again by `scan_long`.
     while let Some(digit) = digit_at(bytes, end) {
         mantissa = mantissa.wrapping_mul(10).wrapping_add(digit);
         end += 1;
     }
     let integer_digits = end - start;
-    if integer_digits == 0 || (integer_digits > 1 && bytes[start] == b'0') {
+    if integer_digits == 0 || (integer_digits > 1 && bytes.get(start) == Some(&b'0')) {
         return None;
     }
     let mut fraction_digits = 0;
@@ -81,10 +87,8 @@ pub(super) fn scan(bytes: &[u8], at: usize) -> Option<(Number, usize)> {
             return None;
         }
     }
-    // Up to 15 digits and no exponent: both the mantissa and the power of ten are exact, so that one division rounds
-    // as it should.
     if integer_digits + fraction_digits > 15 || matches!(bytes.get(end), Some(b'e' | b'E')) {
-        return scan_long(bytes, at);
+        return None;
     }
     let magnitude = mantissa as f64 / POWERS[fraction_digits];
     // Adding 0.0 turns −0.0 into 0.0.
@@ -93,7 +97,7 @@ pub(super) fn scan(bytes: &[u8], at: usize) -> Option<(Number, usize)> {
     Some((Number { value, loses_precision: false, negative, exponent, mantissa }, end))
 }
 
-#[inline]
+#[inline(always)]
 fn digit_at(bytes: &[u8], at: usize) -> Option<u64> {
     let digit = bytes.get(at)?.wrapping_sub(b'0');
     (digit <= 9).then_some(u64::from(digit))
@@ -114,6 +118,15 @@ struct Digits {
 }
 
 impl Digits {
+    /// All digits from `at` on; gives where they end.
+    fn take(&mut self, bytes: &[u8], mut at: usize) -> usize {
+        while let Some(digit) = digit_at(bytes, at) {
+            self.push(digit);
+            at += 1;
+        }
+        at
+    }
+
     fn push(&mut self, digit: u64) {
         if digit == 0 && self.significant > 0 {
             self.zeros = self.zeros.saturating_add(1);
@@ -130,26 +143,27 @@ impl Digits {
     }
 }
 
-/// Any length, any exponent. The grammar was checked up to the exponent by [`scan`].
+/// As [`scan`]: any length, any exponent.
 #[cold]
-fn scan_long(bytes: &[u8], at: usize) -> Option<(Number, usize)> {
+#[inline(never)]
+pub(super) fn scan_long(bytes: &[u8], at: usize) -> Option<(Number, usize)> {
     let negative = bytes.get(at) == Some(&b'-');
-    let mut end = at + usize::from(negative);
+    let start = at + usize::from(negative);
     let mut digits = Digits::default();
-    while let Some(digit) = digit_at(bytes, end) {
-        digits.push(digit);
-        end += 1;
+    let mut end = digits.take(bytes, start);
+    if end == start || (end > start + 1 && bytes.get(start) == Some(&b'0')) {
+        return None;
     }
     let mut exponent = 0_i32;
     let mut integer = true;
     if bytes.get(end) == Some(&b'.') {
         integer = false;
-        end += 1;
-        while let Some(digit) = digit_at(bytes, end) {
-            digits.push(digit);
-            exponent = exponent.saturating_sub(1);
-            end += 1;
+        let fraction = end + 1;
+        end = digits.take(bytes, fraction);
+        if end == fraction {
+            return None;
         }
+        exponent = i32::try_from(end - fraction).map_or(i32::MIN, |digits| -digits);
     }
     exponent = exponent.saturating_add(digits.cut);
     if matches!(bytes.get(end), Some(b'e' | b'E')) {
@@ -158,7 +172,7 @@ fn scan_long(bytes: &[u8], at: usize) -> Option<(Number, usize)> {
         exponent = exponent.saturating_add(power);
         end = behind;
     }
-    let magnitude = magnitude(bytes.get(at + usize::from(negative)..end)?, &digits, exponent)?;
+    let magnitude = magnitude(bytes.get(start..end)?, &digits, exponent)?;
     let value = if negative { -magnitude } else { magnitude } + 0.0;
     let loses_precision = digits.significant > SIGNIFICANT_MAX || (integer && magnitude_beyond(&digits, magnitude));
     Some((Number { value, loses_precision, negative, exponent, mantissa: digits.mantissa }, end))

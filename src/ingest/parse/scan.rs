@@ -131,13 +131,10 @@ impl<'a> Scanner<'a> {
             _ => return None,
         };
         loop {
-            if let Some((field, behind)) = self.field(at) {
-                let value;
-                (value, at) = self.value(behind, field, entry)?;
-                entry.set(field, value);
-            } else {
-                at = self.unknown_field(at)?;
-            }
+            at = match self.field(at) {
+                Some((field, behind)) => self.value(behind, field, entry)?,
+                None => self.unknown_field(at)?,
+            };
             if self.starts_with(b",\"", at) {
                 at += 2;
                 continue;
@@ -176,32 +173,50 @@ impl<'a> Scanner<'a> {
         self.ignored(self.expect(b':', behind)?)
     }
 
-    /// The colon and what stands behind it.
-    #[inline]
-    fn value(&mut self, at: usize, field: Field, entry: &Entry<'a>) -> Option<(Value<'a>, usize)> {
+    /// The colon and what stands behind it, put into `entry` right where it was read: a value handed from function to
+    /// function is copied in pieces, and waiting for the pieces costs more than reading them.
+    #[inline(always)]
+    fn value(&mut self, at: usize, field: Field, entry: &mut Entry<'a>) -> Option<usize> {
         let start = if self.starts_with(b":\"", at) {
             at + 2
         } else {
             match self.token(self.expect(b':', at)?)? {
                 (b'"', behind) => behind,
-                (_, behind) => return self.bare(behind - 1),
+                (_, behind) => {
+                    if let Some((number, behind)) = number::scan_short(self.bytes, behind - 1) {
+                        entry.set(field, Value::Number(number));
+                        return Some(behind);
+                    }
+                    return self.odd_value(behind - 1, field, entry);
+                }
             }
         };
         match self.string(start)? {
-            (Text::Plain(text), behind) => Some((Value::Text(text), behind)),
+            (Text::Plain(text), behind) => {
+                entry.set(field, Value::Text(text));
+                Some(behind)
+            }
             (Text::Escaped(token), behind) => {
                 let text = unescape(token)?;
                 // Of a field given twice the first stands, and the entry is refused for it anyway.
                 if matches!(entry.get(field), Value::Absent) {
                     self.escaped.push((field, text));
                 }
-                Some((Value::Garbled, behind))
+                entry.set(field, Value::Garbled);
+                Some(behind)
             }
         }
     }
 
+    #[cold]
+    #[inline(never)]
+    fn odd_value(&self, at: usize, field: Field, entry: &mut Entry<'a>) -> Option<usize> {
+        let (value, behind) = self.bare(at)?;
+        entry.set(field, value);
+        Some(behind)
+    }
+
     /// A number, `true`, `false` or `null`.
-    #[inline]
     fn bare(&self, at: usize) -> Option<(Value<'a>, usize)> {
         match self.bytes.get(at)? {
             b't' if self.starts_with(b"true", at) => Some((Value::Bool, at + 4)),

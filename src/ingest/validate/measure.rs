@@ -9,12 +9,30 @@ use crate::{
     model::{EntryCode, EquipmentKind, Metric, metric::Unit},
 };
 
-/// The metric that `value` names, if equipment of this `kind` may report it.
-#[inline]
-pub(super) fn metric<'a>(rules: &Rules<'a>, value: Value<'_>, kind: EquipmentKind) -> Result<&'a Metric, Fault> {
-    let Value::Text(name) = value else { return Err(no_metric(value)) };
-    let Some(metric) = rules.metrics.get(name) else { return Err(unknown_metric(rules, name)) };
-    if metric.kinds.contains(&kind) { Ok(metric) } else { Err(not_allowed(metric, kind)) }
+/// The metrics of the entries before: a batch mostly has a few, in turn.
+#[derive(Debug, Default)]
+pub(super) struct Recent<'a>([Option<&'a Metric>; 16]);
+
+impl<'a> Recent<'a> {
+    /// The metric that `value` names, if equipment of this `kind` may report it.
+    #[inline]
+    pub(super) fn metric(
+        &mut self,
+        rules: &Rules<'a>,
+        value: Value<'_>,
+        kind: EquipmentKind,
+    ) -> Result<&'a Metric, Fault> {
+        let Value::Text(name) = value else { return Err(no_metric(value)) };
+        // Sets the shipped core metrics apart; two that share a slot only look each other up again.
+        let first = name.as_bytes().first().copied().unwrap_or_default();
+        let slot = &mut self.0[(name.len() + usize::from(first)) % 16];
+        let metric = match *slot {
+            Some(metric) if metric.name == name => metric,
+            _ => rules.metrics.get(name).ok_or_else(|| unknown_metric(rules, name))?,
+        };
+        *slot = Some(metric);
+        if metric.kinds.contains(&kind) { Ok(metric) } else { Err(not_allowed(metric, kind)) }
+    }
 }
 
 #[cold]
