@@ -72,8 +72,7 @@ fn benches(c: &mut Criterion) {
         b.iter(|| {
             copy.clear();
             copy.extend_from_slice(contract.as_bytes());
-            let typed: Typed<'_> =
-                simd_json::serde::from_slice_with_buffers(&mut copy, &mut buffers).expect("a batch");
+            let typed: Typed<'_> = simd_json::serde::from_slice_with_buffers(&mut copy, &mut buffers).expect("a batch");
             black_box(typed.readings.len());
         });
     });

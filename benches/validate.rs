@@ -43,7 +43,8 @@ fn benches(c: &mut Criterion) {
     group.throughput(Throughput::Elements(batch::READINGS));
     group.bench_function("parse_and_validate", |b| {
         b.iter(|| {
-            parse(black_box(body.as_bytes()), 500, Parser::Fast, &mut Judge::new(rules, &mut verdict)).expect("a batch");
+            parse(black_box(body.as_bytes()), 500, Parser::Fast, &mut Judge::new(rules, &mut verdict))
+                .expect("a batch");
             assert_eq!(verdict.readings.len() as u64, batch::READINGS);
         });
     });
@@ -51,7 +52,8 @@ fn benches(c: &mut Criterion) {
         RecordHeader { integration_id, request_id: RequestId::generate(), received_at_us: batch::RECEIVED_AT_US };
     group.bench_function("parse_validate_encode", |b| {
         b.iter(|| {
-            parse(black_box(body.as_bytes()), 500, Parser::Fast, &mut Judge::new(rules, &mut verdict)).expect("a batch");
+            parse(black_box(body.as_bytes()), 500, Parser::Fast, &mut Judge::new(rules, &mut verdict))
+                .expect("a batch");
             let mut record = Vec::new();
             record::encode(&header, &verdict.readings, &mut record);
             record

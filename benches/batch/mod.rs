@@ -3,19 +3,18 @@
 use sensorgate::{
     auth::EquipmentIndex,
     ingest::config::{MetricsConfig, metric_table},
-    model::{
-        EquipmentFacts, EquipmentId, EquipmentKind, EquipmentNumber, IntegrationId, MetricNumber, MetricTable,
-    },
+    model::{EquipmentFacts, EquipmentId, EquipmentKind, EquipmentNumber, IntegrationId, MetricNumber, MetricTable},
 };
 use serde::Deserialize;
 
 /// Readings of one body.
-pub const READINGS: u64 = 500;
+pub(crate) const READINGS: u64 = 500;
 /// Time of receipt that the bodies fit.
-pub const RECEIVED_AT_US: i64 = 1_767_614_400_000_000;
+#[allow(dead_code, reason = "not every bench judges")]
+pub(crate) const RECEIVED_AT_US: i64 = 1_767_614_400_000_000;
 
 /// 500 readings in the contract's own form, about 59 KB: three metrics of each sensor in turn, a second apart.
-pub fn contract() -> String {
+pub(crate) fn contract() -> String {
     let entries: Vec<_> = (0..READINGS)
         .map(|i| {
             let (metric, unit, value) =
@@ -34,7 +33,7 @@ pub fn contract() -> String {
 
 /// The sensors of [`contract`].
 #[allow(dead_code, reason = "not every bench judges")]
-pub fn equipment(integration_id: IntegrationId) -> EquipmentIndex {
+pub(crate) fn equipment(integration_id: IntegrationId) -> EquipmentIndex {
     let mut index = EquipmentIndex::default();
     for number in 0..100 {
         index.upsert(&EquipmentFacts {
@@ -51,7 +50,7 @@ pub fn equipment(integration_id: IntegrationId) -> EquipmentIndex {
 
 /// The shipped metrics.
 #[allow(dead_code, reason = "not every bench judges")]
-pub fn metrics() -> MetricTable {
+pub(crate) fn metrics() -> MetricTable {
     let metrics = section::<MetricsConfig>("metrics");
     let numbers: Vec<_> = (1..).map(MetricNumber).take(metrics.len()).collect();
     metric_table(&metrics, &numbers)
@@ -59,7 +58,7 @@ pub fn metrics() -> MetricTable {
 
 /// One section of the shipped configuration.
 #[allow(dead_code, reason = "not every bench judges")]
-pub fn section<T: for<'de> Deserialize<'de>>(name: &str) -> T {
+pub(crate) fn section<T: for<'de> Deserialize<'de>>(name: &str) -> T {
     let mut table: toml::Table = sensorgate::config::DEFAULT_TOML.parse().expect("the shipped configuration");
     table.remove(name).expect("the section").try_into().expect("the room's own form")
 }

@@ -59,12 +59,15 @@ fn the_mqtt_message_adds_the_batch_id_and_nothing_else() {
 proptest! {
     // Whatever a sender calls its entries: the body is JSON, and says what it was given.
     #[test]
-    fn any_text_survives_the_writer(id in any::<String>(), message in any::<String>(), index in any::<u32>(), counts in any::<[u32; 4]>()) {
+    fn any_text_survives_the_writer(
+        id in any::<String>(), message in any::<String>(), index in any::<u32>(), counts in any::<[u32; 4]>(),
+    ) {
         let mut entry = error(index, Some(&id));
         entry.message = message.clone();
         entry.field = None;
         let [received, accepted, duplicates, rejected] = counts;
-        let result = BatchResult { received, accepted, duplicates, rejected, errors: vec![entry], batch_id: Some(id.clone()) };
+        let (errors, batch_id) = (vec![entry], Some(id.clone()));
+        let result = BatchResult { received, accepted, duplicates, rejected, errors, batch_id };
         let body: Value = serde_json::from_slice(&result.to_mqtt_json(request_id())).expect("JSON");
         prop_assert_eq!(body, json!({
             "request_id": request_id().to_string(), "batch_id": id.clone(), "received": received, "accepted": accepted,

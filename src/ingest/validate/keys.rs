@@ -78,7 +78,9 @@ mod tests {
     proptest! {
         // S268: as a plain set says.
         #[test]
-        fn it_knows_what_a_set_knows(rounds in prop::collection::vec(prop::collection::vec((0u64..4, 0i64..40), 0..120), 1..4)) {
+        fn it_knows_what_a_set_knows(
+            rounds in prop::collection::vec(prop::collection::vec((0u64..4, 0i64..40), 0..120), 1..4),
+        ) {
             let mut keys = Keys::new(120);
             for round in rounds {
                 keys.clear();

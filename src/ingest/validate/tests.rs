@@ -319,7 +319,8 @@ proptest! {
             None => format!(r#"{{"id":"e{i}","external_id":"s","metric":"co2","value":{i}.5,"timestamp":{}}}"#, 1_767_607_200 - i),
         }).collect();
         let verdict = judge(&format!(r#"{{"readings":[{}]}}"#, body.join(",")));
-        let expected: Vec<_> = (0..entries.len()).filter(|&i| entries[i].is_none()).map(|i| (i as f64 + 0.5, NOW - i as i64 * 1_000_000)).collect();
+        let good = (0..entries.len()).filter(|&i| entries[i].is_none());
+        let expected: Vec<_> = good.map(|i| (i as f64 + 0.5, NOW - i as i64 * 1_000_000)).collect();
         prop_assert_eq!(verdict.readings.iter().map(|r| (r.value, r.timestamp_us)).collect::<Vec<_>>(), expected);
         let refused: Vec<_> = (0..entries.len()).filter(|&i| entries[i].is_some()).map(|i| i as u32).collect();
         prop_assert_eq!(verdict.errors.iter().map(|e| e.index).collect::<Vec<_>>(), refused);
@@ -330,7 +331,9 @@ proptest! {
     #[test]
     fn buffers_used_again_remember_nothing(first in prop::collection::vec(broken_entry(), 1..5)) {
         let (equipment, metrics) = (equipment(), metrics());
-        let rules = Rules { equipment: &equipment, metrics: &metrics, name_bytes_max: 64, received_at_us: NOW, window: Window::new(NOW, 604_800, 600, None) };
+        let window = Window::new(NOW, 604_800, 600, None);
+        let rules =
+            Rules { equipment: &equipment, metrics: &metrics, name_bytes_max: 64, received_at_us: NOW, window };
         let mut used = Verdict::new(500);
         for body in [format!("[{}]", first.join(",")), r#"[{"external_id":"s","metric":"co2","value":1}]"#.to_owned()] {
             parse::parse(body.as_bytes(), 500, Parser::Fast, &mut Judge::new(rules, &mut used)).expect("a batch");
