@@ -86,7 +86,7 @@ fn config() -> Config {
 fn size(store: Embedded, dir: &Path) -> u64 {
     drop(store);
     let connection = rusqlite::Connection::open(dir.join("store.db")).unwrap();
-    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, u64>(0)).unwrap();
+    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap() as u64;
     (pragma("page_count") - pragma("freelist_count")) * pragma("page_size")
 }
 

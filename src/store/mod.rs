@@ -12,8 +12,10 @@ mod contract;
 pub mod embedded;
 pub mod error;
 pub mod maintenance;
+#[cfg(test)]
+mod testing;
 
-use std::{path::Path, sync::Arc};
+use std::{ops::ControlFlow, path::Path, sync::Arc};
 
 pub use config::{Config, Kind};
 pub use embedded::Embedded;
@@ -137,6 +139,30 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// As [`Store::range`].
     fn latest(&self, series: &[SeriesId]) -> Result<Vec<Option<Point>>, Error>;
+
+    /// Hands everything of `series` with `from_us` ≤ timestamp < `to_us` to `visit`, earliest first, page by page, so
+    /// that a whole export never stands in memory; ends early when `visit` breaks. A page is of one moment, the next
+    /// one may be of a later one.
+    ///
+    /// # Errors
+    /// As [`Store::range`]; `visit` may then have seen a part.
+    fn scan(
+        &self,
+        series: SeriesId,
+        from_us: i64,
+        to_us: i64,
+        visit: &mut dyn FnMut(&[Point]) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        let mut after_us = None;
+        loop {
+            let page = self.range(series, from_us, to_us, after_us, RANGE_POINTS_MAX)?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after_us = Some(last.timestamp_us);
+            if visit(&page).is_break() {
+                return Ok(());
+            }
+        }
+    }
 
     /// One bounded step (some tens of milliseconds) of what can wait: re-encoding what is closed, retention,
     /// checkpoints. `now_us` is the time in microseconds since the Unix epoch. A background task calls it.

@@ -57,14 +57,17 @@ impl Reported {
 struct Unit {
     series: u64,
     day: Day,
-    /// The open rows as they were read: hour, segment, body.
-    rows: Vec<(i64, i64, Vec<u8>)>,
+    /// The open rows as they were read.
+    rows: Vec<Row>,
     blocks: Vec<(i64, Vec<u8>)>,
     readings: u64,
 }
 
+/// An open row: hour, segment, body.
+type Row = (i64, i64, Vec<u8>);
+
 /// A UTC day.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Day {
     first_hour: i64,
 }
@@ -72,10 +75,6 @@ struct Day {
 impl Day {
     const fn of(hour: i64) -> Self {
         Self { first_hour: hour.div_euclid(24) * 24 }
-    }
-
-    fn hours(self) -> std::ops::Range<i64> {
-        self.first_hour..self.first_hour + 24
     }
 
     /// First and last microsecond, cut off at the ends of time.
@@ -132,11 +131,16 @@ impl Closing {
         let begun = Instant::now();
         let snapshot = connection.unchecked_transaction().map_err(fault)?;
         let (mut units, mut points, mut seen) = (Vec::new(), 0, 0);
+        let (mut hours, mut hour) = (Hours::default(), None);
         while units.len() < STEP_UNITS_MAX && points < STEP_POINTS_MAX && (seen == 0 || begun.elapsed() < STEP) {
             let Some(key) = self.next(&snapshot).map_err(fault)? else { return Ok((units, false)) };
+            // A unit takes in all hours of its day, so the next hour is looked at when these are put in.
+            if *hour.get_or_insert(key.hour) != key.hour {
+                break;
+            }
             self.behind = Some(key);
             seen += 1;
-            match read_unit(&snapshot, key.series, Day::of(key.hour)) {
+            match read_unit(&snapshot, key.series, hours.of(&snapshot, Day::of(key.hour)).map_err(fault)?) {
                 Ok(unit) => {
                     points += unit.readings as usize;
                     units.push(unit);
@@ -163,8 +167,33 @@ impl Closing {
     }
 }
 
-fn read_unit(connection: &Connection, series: u64, day: Day) -> Result<Unit, Obstacle> {
-    let rows = open_rows(connection, series, day)?;
+/// The hours of a day in which any series has an open chunk, so that the others are not looked at for each.
+#[derive(Debug, Default)]
+struct Hours {
+    day: Option<Day>,
+    hours: Vec<i64>,
+}
+
+impl Hours {
+    fn of(&mut self, connection: &Connection, day: Day) -> rusqlite::Result<(Day, &[i64])> {
+        if self.day != Some(day) {
+            self.day = None;
+            self.hours.clear();
+            let mut next =
+                connection.prepare_cached("SELECT min(hour) FROM open_chunk WHERE hour >= ?1 AND hour < ?2")?;
+            let mut from = day.first_hour;
+            while let Some(hour) = next.query_row([from, day.first_hour + 24], |row| row.get(0))? {
+                self.hours.push(hour);
+                from = hour + 1;
+            }
+            self.day = Some(day);
+        }
+        Ok((day, &self.hours))
+    }
+}
+
+fn read_unit(connection: &Connection, series: u64, (day, hours): (Day, &[i64])) -> Result<Unit, Obstacle> {
+    let rows = open_rows(connection, series, hours)?;
     let mut open: Vec<Point> = Vec::new();
     for (hour, _, body) in &rows {
         let mut points = Vec::new();
@@ -194,11 +223,11 @@ fn read_unit(connection: &Connection, series: u64, day: Day) -> Result<Unit, Obs
     Ok(Unit { series, day, rows, blocks, readings })
 }
 
-fn open_rows(connection: &Connection, series: u64, day: Day) -> rusqlite::Result<Vec<(i64, i64, Vec<u8>)>> {
+fn open_rows(connection: &Connection, series: u64, hours: &[i64]) -> rusqlite::Result<Vec<Row>> {
     let mut statement = connection
         .prepare_cached("SELECT segment, body FROM open_chunk WHERE hour = ?1 AND series = ?2 ORDER BY segment")?;
     let mut rows = Vec::new();
-    for hour in day.hours() {
+    for &hour in hours {
         let mut found = statement.query(params![hour, series as i64])?;
         while let Some(row) = found.next()? {
             rows.push((hour, row.get(0)?, row.get(1)?));
@@ -207,12 +236,27 @@ fn open_rows(connection: &Connection, series: u64, day: Day) -> rusqlite::Result
     Ok(rows)
 }
 
+/// Whether all rows of `unit` are still as they were read. Rows that came since do not matter: they stay open, and
+/// win over the blocks.
+fn is_unchanged(connection: &Connection, unit: &Unit) -> rusqlite::Result<bool> {
+    let mut statement =
+        connection.prepare_cached("SELECT body FROM open_chunk WHERE hour = ?1 AND series = ?2 AND segment = ?3")?;
+    for (hour, segment, body) in &unit.rows {
+        let mut found = statement.query(params![hour, unit.series as i64, segment])?;
+        let Some(row) = found.next()? else { return Ok(false) };
+        if row.get_ref(0)?.as_blob()? != body {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Puts the blocks of `units` in place of their open rows, in one transaction, and gives the readings closed.
 fn put_in(connection: &mut Connection, units: &[Unit]) -> rusqlite::Result<u64> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut closed = 0;
     for unit in units {
-        if open_rows(&transaction, unit.series, unit.day)? != unit.rows {
+        if !is_unchanged(&transaction, unit)? {
             continue;
         }
         let (first_us, last_us) = unit.day.bounds_us();

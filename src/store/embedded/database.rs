@@ -19,8 +19,8 @@ const LOCK_FILE: &str = "store.lock";
 const FORMAT: i64 = 1;
 /// "sgst", so that `file` and people know whose database it is.
 const APPLICATION_ID: i64 = 0x7367_7374;
-/// How long a statement waits for another connection of this process, for a checkpoint's last step for example.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a statement waits for another connection, for a checkpoint's last step for example. Delivery tries again.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Open chunks lie by hour, so that a group touches neighbouring pages; closed blocks lie by series, so that a long
 /// range is read in one sweep. No row is larger than a quarter of a page, which SQLite would move to overflow pages.

@@ -39,7 +39,7 @@ impl Group {
         }
     }
 
-    /// `older` and then `self`, as readings in which of one key the later stands later.
+    /// Appends what it holds to `readings`.
     pub(super) fn append_to(&self, readings: &mut Vec<Reading>) {
         readings.reserve(self.len());
         for span in &self.spans {
@@ -144,4 +144,47 @@ pub(super) fn merge(older: &[Point], newer: &[Point]) -> Vec<Point> {
     }
     merged.extend_from_slice(rest);
     merged
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        model::{Quality, SeriesId},
+        store::testing::{quality, value},
+    };
+
+    proptest! {
+        // S257: of one key the reading that came last stands.
+        #[test]
+        fn sorted_is_what_a_map_would_hold(rows in prop::collection::vec((0u64..5, -20i64..20, value(), quality()), 0..200)) {
+            let readings: Vec<Reading> = rows.into_iter().map(|(series, timestamp_us, value, quality)| Reading {
+                series: SeriesId::from_u64(series << 20), timestamp_us, value, quality,
+            }).collect();
+            let mut map: BTreeMap<(u64, i64), (f64, Quality)> = BTreeMap::new();
+            for reading in &readings {
+                map.insert((reading.series.as_u64(), reading.timestamp_us), (reading.value, reading.quality));
+            }
+            let group = Sorter::default().sort(&readings);
+            prop_assert_eq!(group.len(), map.len());
+            prop_assert_eq!(group.replaced as usize, readings.len() - map.len());
+            let mut back = Vec::new();
+            group.append_to(&mut back);
+            let flat: Vec<_> = back.iter().map(|r| ((r.series.as_u64(), r.timestamp_us), (r.value, r.quality))).collect();
+            prop_assert_eq!(flat, map.into_iter().collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn merged_is_what_a_map_would_hold(older in prop::collection::btree_map(-50i64..50, value(), 0..60), newer in prop::collection::btree_map(-50i64..50, value(), 0..60)) {
+            let points = |map: &BTreeMap<i64, f64>| map.iter().map(|(&timestamp_us, &value)| Point { timestamp_us, value, quality: Quality::Good }).collect::<Vec<_>>();
+            let merged = merge(&points(&older), &points(&newer));
+            let mut map = older;
+            map.extend(newer);
+            prop_assert_eq!(merged, points(&map));
+        }
+    }
 }
