@@ -90,15 +90,15 @@ impl Config {
     /// # Errors
     /// [`Error`], naming the file, key and value.
     pub fn load(file: Option<&Path>, env: impl IntoIterator<Item = (String, String)>) -> Result<Self, Error> {
-        let config = Self::from_table(effective(file, env)?)?;
+        let config = Self::from_table(&effective(file, env)?)?;
         config.check()?;
         Ok(config)
     }
 
-    fn from_table(table: Table) -> Result<Self, Error> {
+    fn from_table(table: &Table) -> Result<Self, Error> {
         serde_path_to_error::deserialize(table.clone()).map_err(|error| {
             let key = error.path().to_string();
-            let value = lookup(&table, &key).map_or_else(|| "(absent)".to_owned(), Value::to_string);
+            let value = lookup(table, &key).map_or_else(|| "(absent)".to_owned(), Value::to_string);
             Error::Key { value, reason: error.into_inner().message().to_owned(), key }
         })
     }

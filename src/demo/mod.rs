@@ -29,7 +29,7 @@ fn say(line: &str) {
 ///
 /// # Errors
 /// When a step fails, or a reading that was stored does not read back as it stands in the file.
-pub async fn run(mut config: Config, once: bool) -> Result<()> {
+pub(crate) async fn run(mut config: Config, once: bool) -> Result<()> {
     let kept = files::prepare_data_dir(&mut config)?;
     let started = Instant::now();
     say("sensorgate demo: two administrators, one integration, real greenhouse readings.");

@@ -47,7 +47,8 @@ impl Config {
             }
         }
         let url = &self.public_url;
-        if !url.is_empty() && !(url.starts_with("https://") || url.starts_with("http://")) {
+        let is_url = url.starts_with("https://") || url.starts_with("http://");
+        if !is_url && !url.is_empty() {
             return Err(format!("http.public_url = {url:?} is neither empty nor an http(s) URL"));
         }
         self.tls.check().map_err(|reason| format!("http.{reason}"))

@@ -138,11 +138,11 @@ impl<D: Door, I: Intake> Edge<D, I> {
         body: Incoming,
     ) -> Result<Response<ReplyBody>, Refusal> {
         let path = parts.uri.path();
-        if parts.method == Method::GET || parts.method == Method::HEAD {
-            if let Some(page) = self.routes.pages.get(path) {
-                exchange.route = "pages";
-                return Ok(page);
-            }
+        if (parts.method == Method::GET || parts.method == Method::HEAD)
+            && let Some(page) = self.routes.pages.get(path)
+        {
+            exchange.route = "pages";
+            return Ok(page);
         }
         if let Some(open) = self.routes.open(path) {
             exchange.route = open.name;

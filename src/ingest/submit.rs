@@ -36,7 +36,7 @@ struct Shared {
     resends: Resends,
     meters: Meters,
     /// Verdicts to be used again; as many as were ever needed at once, and that is one a thread.
-    spare: Mutex<Vec<Box<Verdict>>>,
+    spare: Mutex<Vec<Verdict>>,
 }
 
 /// A judged batch on its way into the spool.
@@ -127,7 +127,7 @@ impl Shared {
         if !submission.validate_only {
             self.writer.headroom().map_err(|error| self.unstored(error))?;
         }
-        let mut verdict = self.spare.lock().pop().unwrap_or_else(|| Box::new(Verdict::new(self.config.readings_max)));
+        let mut verdict = self.spare.lock().pop().unwrap_or_else(|| Verdict::new(self.config.readings_max));
         let parsed = self.parse(principal, submission, &mut verdict);
         let batch = parsed.map(|parsed| self.batch(principal, submission, parsed, &mut verdict));
         self.spare.lock().push(verdict);

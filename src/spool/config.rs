@@ -37,7 +37,7 @@ impl Config {
     /// Names the key, its value and the range.
     pub fn check(&self) -> Result<(), String> {
         range("spool.segment_bytes", self.segment_bytes, 4 * MIB, 256 * MIB)?;
-        if self.segment_bytes % 4096 != 0 {
+        if !self.segment_bytes.is_multiple_of(4096) {
             return Err(format!("spool.segment_bytes = {}: must be a multiple of 4096", self.segment_bytes));
         }
         range("spool.spare_segments", self.spare_segments as u64, 0, 64)?;

@@ -15,7 +15,8 @@ async fn each_single_fault_is_401() {
     let (key, token) = (sender.api_key.as_str(), format!("Bearer {}", sender.token));
     let tampered = format!("{}x", token);
     let unknown = "grq_live_0000000000000000000000000000000000000000000000000";
-    let cases: Vec<(&str, Vec<(&str, &str)>, &str)> = vec![
+    type Headers<'a> = Vec<(&'a str, &'a str)>;
+    let cases: Vec<(&str, Headers<'_>, &str)> = vec![
         ("neither", vec![], "missing_credential"),
         ("key alone", vec![("x-api-key", key)], "missing_credential"),
         ("token alone", vec![("authorization", &token)], "missing_credential"),

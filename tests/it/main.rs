@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
 #![allow(clippy::print_stderr, reason = "a failing test tells what it saw")]
 
+#[allow(unreachable_pub, reason = "what the tests share, in one place")]
+#[allow(dead_code, reason = "not every test needs all of it")]
 mod support;
 
 mod allowlist;

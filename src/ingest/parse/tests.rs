@@ -518,7 +518,7 @@ fn any_json() -> impl Strategy<Value = String> {
     let number = prop_oneof![
         any::<i64>().prop_map(|n| n.to_string()),
         any::<f64>().prop_filter("finite", |n| n.is_finite()).prop_map(|n| format!("{n:e}")),
-        (-1000_000i32..1000_000).prop_map(|n| format!("{}", f64::from(n) / 1000.0)),
+        (-1_000_000i32..1_000_000).prop_map(|n| format!("{}", f64::from(n) / 1000.0)),
         "-?(0|[1-9][0-9]{0,30})(\\.[0-9]{1,25})?([eE][+-]?[0-9]{1,4})?",
     ];
     let string = prop_oneof!["[a-zA-Z0-9:._ -]{0,20}", any::<String>(), "[0-9]{14,18}",];

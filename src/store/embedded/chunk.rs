@@ -204,7 +204,7 @@ fn extend_by(mut header: Header, points: &[Point], out: &mut Vec<u8>) -> usize {
         }
         // Below 3.6 · 10^9, hence within 32 bits.
         let offset_us = point.timestamp_us.rem_euclid(HOUR_US) as u32;
-        if offset_us % unit_us != 0 {
+        if !offset_us.is_multiple_of(unit_us) {
             break;
         }
         let steps = match header.form.digits {

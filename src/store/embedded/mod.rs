@@ -137,10 +137,10 @@ impl Embedded {
 
     /// Where maintenance does not keep up, the writer moves the log into the file itself.
     fn shorten_log(&self, connection: &Connection) {
-        if keep::log_bytes(&self.dir) > u64::from(self.config.wal_mb_max) << 20 {
-            if let Err(error) = keep::checkpoint(connection) {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the store's log could not be shortened");
-            }
+        if keep::log_bytes(&self.dir) > u64::from(self.config.wal_mb_max) << 20
+            && let Err(error) = keep::checkpoint(connection)
+        {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the store's log could not be shortened");
         }
     }
 
