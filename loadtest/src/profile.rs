@@ -226,6 +226,8 @@ pub struct Check {
     pub read_back_share: f64,
     /// How long the server may take until it is quiet after the load. Seconds.
     pub settle_s: f64,
+    /// How long the server must do next to nothing to count as quiet. Seconds.
+    pub quiet_s: f64,
     /// Whether an acked reading is looked for every second while the load runs.
     pub lag_probe: bool,
 }
@@ -299,7 +301,9 @@ impl Profile {
         if let Some(integrations) = self.data.integrations {
             return integrations.max(1);
         }
-        let requests = self.requests_per_s().unwrap_or(0.0) * self.total_s().min(60.0) * (1.0 + self.data.resend_share);
+        let requests = self.requests_per_s().unwrap_or(0.0)
+            * self.total_s().min(60.0)
+            * (1.0 + self.data.resend_share + self.data.rewrite_share);
         let needed = (requests * 1.2 / f64::from(REQUESTS_PER_MINUTE_MAX)).ceil().max(1.0) as u32;
         needed.max(self.threads)
     }

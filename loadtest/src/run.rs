@@ -233,18 +233,19 @@ fn attend(
 fn settle(profile: &Profile, job: &Job, stage: &mut Stage, watchman: &mut Watchman, facts: &mut Facts) -> Result<()> {
     let begin = Instant::now();
     let limit = Duration::from_secs_f64(profile.check.settle_s);
+    let quiet = Duration::from_secs_f64(profile.check.quiet_s);
     while begin.elapsed() < limit {
         std::thread::sleep(Duration::from_millis(200));
         watchman.tick(&job.clock, job.acked_so_far());
         if let Some(server) = stage.server.as_mut() {
             server.ensure_running()?;
         }
-        if watchman.is_quiet() {
+        if watchman.is_quiet(quiet, begin) {
             break;
         }
     }
     facts.settle_s = begin.elapsed().as_secs_f64();
-    facts.settled = watchman.is_quiet() || limit.is_zero();
+    facts.settled = watchman.is_quiet(quiet, begin) || limit.is_zero();
     Ok(())
 }
 

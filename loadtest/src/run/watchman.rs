@@ -10,9 +10,10 @@ use crate::process::{Usage, Watch};
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_millis(200);
-/// Quiet is less than this share of a core over [`QUIET_FOR`], which is longer than a store may wait for more.
+/// Quiet is less than this share of a core.
 const QUIET_SHARE: f64 = 0.02;
-const QUIET_FOR: Duration = Duration::from_millis(2_500);
+/// Samples are kept so long to tell whether it is quiet.
+const RECENT: Duration = Duration::from_secs(120);
 
 /// One sample.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -127,16 +128,17 @@ impl Watchman {
         self.log.looks.push(Look { at_s, cpu_ns: edge.cpu_ns, rss_bytes: self.current.rss_bytes });
         self.log.end = edge;
         self.recent.push((now, self.log.end.cpu_ns));
-        self.recent.retain(|(at, _)| now - *at <= QUIET_FOR * 2);
+        self.recent.retain(|(at, _)| now - *at <= RECENT);
     }
 
-    /// Whether the server has done next to nothing for a while.
-    pub(super) fn is_quiet(&self) -> bool {
+    /// Whether the server has done next to nothing for `quiet`, since `since` at the earliest.
+    pub(super) fn is_quiet(&self, quiet: Duration, since: Instant) -> bool {
         if self.watch.is_none() {
             return true;
         }
         let Some((last_at, last_ns)) = self.recent.last() else { return false };
-        let Some((at, ns)) = self.recent.iter().rev().find(|(at, _)| *last_at - *at >= QUIET_FOR) else { return false };
+        let earlier = self.recent.iter().rev().find(|(at, _)| *last_at - *at >= quiet && *at >= since);
+        let Some((at, ns)) = earlier else { return false };
         let share = (last_ns - ns) as f64 / (*last_at - *at).as_nanos() as f64;
         share < QUIET_SHARE
     }
