@@ -226,6 +226,7 @@ async fn a_store_that_cannot_now_is_asked_until_it_can() {
     run.stop().await;
 }
 
+#[allow(clippy::await_holding_lock, reason = "the gate is held by the test, not by what it tests")]
 #[tokio::test]
 async fn a_slow_store_does_not_slow_an_acknowledgement() {
     let bench = Bench::new();

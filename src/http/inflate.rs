@@ -87,7 +87,8 @@ mod tests {
         zstd::stream::encode_all(bytes, 19).unwrap()
     }
 
-    const BOTH: [(Encoding, fn(&[u8]) -> Vec<u8>); 2] = [(Encoding::Gzip, gzip), (Encoding::Zstd, zstd)];
+    type Encode = fn(&[u8]) -> Vec<u8>;
+    const BOTH: [(Encoding, Encode); 2] = [(Encoding::Gzip, gzip), (Encoding::Zstd, zstd)];
 
     #[test]
     fn one_encoding_that_we_take() {
