@@ -64,7 +64,11 @@ proptest! {
     }
 
     #[test]
-    fn a_flipped_bit_is_found(points in points_within(DAY_START_US, DAY_US, 1..100), at: prop::sample::Index, bit in 0u8..8) {
+    fn a_flipped_bit_is_found(
+        points in points_within(DAY_START_US, DAY_US, 1..100),
+        at: prop::sample::Index,
+        bit in 0u8..8,
+    ) {
         let mut body = encode(SERIES, &points);
         let at = at.index(body.len());
         body[at] ^= 1 << bit;

@@ -43,7 +43,13 @@ proptest! {
     #[test]
     fn what_was_written_comes_back(
         points in points_within(KEY.start_us(), HOUR_US, 0..400), step in 1usize..200,
-        hour in prop_oneof![Just(KEY.hour), Just(0), Just(-1), Just(Key::hour_of(i64::MIN)), Just(Key::hour_of(i64::MAX))],
+        hour in prop_oneof![
+            Just(KEY.hour),
+            Just(0),
+            Just(-1),
+            Just(Key::hour_of(i64::MIN)),
+            Just(Key::hour_of(i64::MAX)),
+        ],
     ) {
         let key = Key { hour, ..KEY };
         let moved: Vec<Point> = points.iter().map(|point| Point {
@@ -55,7 +61,10 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_refused_or_read_without_panic(mut body in prop::collection::vec(any::<u8>(), 0..200), signed: bool) {
+    fn any_bytes_are_refused_or_read_without_panic(
+        mut body in prop::collection::vec(any::<u8>(), 0..200),
+        signed: bool,
+    ) {
         if signed && body.len() > 1 {
             body[0] = VERSION;
             resign(KEY, &mut body);
