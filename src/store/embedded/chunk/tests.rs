@@ -78,7 +78,11 @@ proptest! {
     }
 
     #[test]
-    fn a_flipped_bit_is_found(points in points_within(KEY.start_us(), HOUR_US, 1..30), at: prop::sample::Index, bit in 0u8..8) {
+    fn a_flipped_bit_is_found(
+        points in points_within(KEY.start_us(), HOUR_US, 1..30),
+        at: prop::sample::Index,
+        bit in 0u8..8,
+    ) {
         for mut body in write(KEY, &points, 500) {
             let at = at.index(body.len());
             body[at] ^= 1 << bit;
