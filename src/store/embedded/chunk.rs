@@ -1,9 +1,9 @@
 //! The open chunk: readings of one series within one hour, as bytes that grow at their end.
 //!
-//! Layout, little endian: `version u8 = 1`, `form u8`, `checksum u32`, `count u16`, `last offset u32`, `last steps
-//! i64`, then per reading a varint of the time since the one before (in units of the form; two more bits for the
-//! quality where not all are good), and the value: the zigzag varint of its decimal steps since the one before, or
-//! the f64. The checksum covers all of it and the key, in a way that lets it grow with the readings: CRC-32 of
+//! Layout, little endian: `version u8 = 1`, `form u8`, `checksum u32`, `count u16`, `last offset u32`,
+//! `last steps i64`, then per reading a varint of the time since the one before (in units of the form; two more bits
+//! for the quality where not all are good), and the value: the zigzag varint of its decimal steps since the one before,
+//! or the f64. The checksum covers all of it and the key, in a way that lets it grow with the readings: CRC-32 of
 //! version, form, key and readings, xor CRC-32 of the fields behind it.
 
 use super::{

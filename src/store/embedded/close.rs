@@ -54,7 +54,7 @@ impl Reported {
 }
 
 /// One series and day, read and packed.
-struct Unit {
+pub(super) struct Unit {
     series: u64,
     day: Day,
     /// The open rows as they were read.
@@ -127,7 +127,11 @@ impl Closing {
         Ok(more)
     }
 
-    fn prepare(&mut self, connection: &Connection, reported: &mut Reported) -> Result<(Vec<Unit>, bool), Error> {
+    pub(super) fn prepare(
+        &mut self,
+        connection: &Connection,
+        reported: &mut Reported,
+    ) -> Result<(Vec<Unit>, bool), Error> {
         let begun = Instant::now();
         let snapshot = connection.unchecked_transaction().map_err(fault)?;
         let (mut units, mut points, mut seen) = (Vec::new(), 0, 0);
@@ -252,7 +256,7 @@ fn is_unchanged(connection: &Connection, unit: &Unit) -> rusqlite::Result<bool> 
 }
 
 /// Puts the blocks of `units` in place of their open rows, in one transaction, and gives the readings closed.
-fn put_in(connection: &mut Connection, units: &[Unit]) -> rusqlite::Result<u64> {
+pub(super) fn put_in(connection: &mut Connection, units: &[Unit]) -> rusqlite::Result<u64> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut closed = 0;
     for unit in units {

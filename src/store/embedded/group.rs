@@ -158,29 +158,46 @@ mod tests {
         store::testing::{quality, value},
     };
 
+    type Map = BTreeMap<(u64, i64), (f64, Quality)>;
+
+    fn rows() -> impl Strategy<Value = Vec<(u64, i64, f64, Quality)>> {
+        prop::collection::vec((0u64..5, -20i64..20, value(), quality()), 0..200)
+    }
+
+    fn values() -> impl Strategy<Value = BTreeMap<i64, f64>> {
+        prop::collection::btree_map(-50i64..50, value(), 0..60)
+    }
+
+    fn points(values: &BTreeMap<i64, f64>) -> Vec<Point> {
+        let point = |(&timestamp_us, &value)| Point { timestamp_us, value, quality: Quality::Good };
+        values.iter().map(point).collect()
+    }
+
     proptest! {
-        // S257: of one key the reading that came last stands.
+        // Of one key the reading that came last stands.
         #[test]
-        fn sorted_is_what_a_map_would_hold(rows in prop::collection::vec((0u64..5, -20i64..20, value(), quality()), 0..200)) {
-            let readings: Vec<Reading> = rows.into_iter().map(|(series, timestamp_us, value, quality)| Reading {
-                series: SeriesId::from_u64(series << 20), timestamp_us, value, quality,
-            }).collect();
-            let mut map: BTreeMap<(u64, i64), (f64, Quality)> = BTreeMap::new();
-            for reading in &readings {
-                map.insert((reading.series.as_u64(), reading.timestamp_us), (reading.value, reading.quality));
-            }
+        fn sorted_is_what_a_map_would_hold(rows in rows()) {
+            let readings: Vec<Reading> = rows
+                .into_iter()
+                .map(|(series, timestamp_us, value, quality)| Reading {
+                    series: SeriesId::from_u64(series << 20),
+                    timestamp_us,
+                    value,
+                    quality,
+                })
+                .collect();
+            let entry = |r: &Reading| ((r.series.as_u64(), r.timestamp_us), (r.value, r.quality));
+            let map: Map = readings.iter().map(entry).collect();
             let group = Sorter::default().sort(&readings);
             prop_assert_eq!(group.len(), map.len());
             prop_assert_eq!(group.replaced as usize, readings.len() - map.len());
             let mut back = Vec::new();
             group.append_to(&mut back);
-            let flat: Vec<_> = back.iter().map(|r| ((r.series.as_u64(), r.timestamp_us), (r.value, r.quality))).collect();
-            prop_assert_eq!(flat, map.into_iter().collect::<Vec<_>>());
+            prop_assert_eq!(back.iter().map(entry).collect::<Vec<_>>(), map.into_iter().collect::<Vec<_>>());
         }
 
         #[test]
-        fn merged_is_what_a_map_would_hold(older in prop::collection::btree_map(-50i64..50, value(), 0..60), newer in prop::collection::btree_map(-50i64..50, value(), 0..60)) {
-            let points = |map: &BTreeMap<i64, f64>| map.iter().map(|(&timestamp_us, &value)| Point { timestamp_us, value, quality: Quality::Good }).collect::<Vec<_>>();
+        fn merged_is_what_a_map_would_hold(older in values(), newer in values()) {
             let merged = merge(&points(&older), &points(&newer));
             let mut map = older;
             map.extend(newer);

@@ -1,4 +1,7 @@
+mod crash;
+mod faults;
 mod fixture;
+mod keeping;
 
 mod contract_held {
     use super::fixture::{config, open};

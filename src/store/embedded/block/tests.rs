@@ -59,15 +59,13 @@ proptest! {
             resign(&mut body);
         }
         let mut found = Vec::new();
-        let _ = decode(SERIES, DAY_START_US, &body, &mut found);
+        decode(SERIES, DAY_START_US, &body, &mut found).ok();
         prop_assert!(found.len() <= POINTS_MAX);
     }
 
     #[test]
     fn a_flipped_bit_is_found(
-        points in points_within(DAY_START_US, DAY_US, 1..100),
-        at: prop::sample::Index,
-        bit in 0u8..8,
+        points in points_within(DAY_START_US, DAY_US, 1..100), at: prop::sample::Index, bit in 0u8..8,
     ) {
         let mut body = encode(SERIES, &points);
         let at = at.index(body.len());
