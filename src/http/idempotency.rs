@@ -10,6 +10,7 @@ use std::{collections::VecDeque, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use http::HeaderMap;
+use metrics::{Counter, Gauge, counter, gauge};
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use sha2::{Digest, Sha256};
@@ -62,6 +63,29 @@ pub struct Idempotency {
     bytes_max: usize,
     state: Mutex<State>,
     file: Option<file::Behind>,
+    instruments: Instruments,
+}
+
+#[derive(Debug)]
+struct Instruments {
+    entries: Gauge,
+    first: Counter,
+    replayed: Counter,
+    in_progress: Counter,
+    reused: Counter,
+}
+
+impl Instruments {
+    fn new() -> Self {
+        let outcome = |outcome: &'static str| counter!(HTTP_IDEMPOTENCY_TOTAL, "outcome" => outcome);
+        Self {
+            entries: gauge!(HTTP_IDEMPOTENCY_ENTRIES),
+            first: outcome("first"),
+            replayed: outcome("replayed"),
+            in_progress: outcome("in_progress"),
+            reused: outcome("reused"),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -106,6 +130,7 @@ impl Idempotency {
             bytes_max: config.idempotency_bytes_max,
             state: Mutex::default(),
             file: None,
+            instruments: Instruments::new(),
         }
     }
 
@@ -125,13 +150,12 @@ impl Idempotency {
             }
         };
         drop(state);
-        let outcome = match &claim {
-            Claim::Mine(_) => "first",
-            Claim::Replay(_) => "replayed",
-            Claim::InProgress => "in_progress",
-            Claim::Reused => "reused",
-        };
-        metrics::counter!(HTTP_IDEMPOTENCY_TOTAL, "outcome" => outcome).increment(1);
+        match &claim {
+            Claim::Mine(_) => self.instruments.first.increment(1),
+            Claim::Replay(_) => self.instruments.replayed.increment(1),
+            Claim::InProgress => self.instruments.in_progress.increment(1),
+            Claim::Reused => self.instruments.reused.increment(1),
+        }
         claim
     }
 
@@ -149,7 +173,7 @@ impl Idempotency {
                 state.bytes -= weight(&answer);
             }
         }
-        metrics::gauge!(HTTP_IDEMPOTENCY_ENTRIES).set(state.entries.len() as f64);
+        self.instruments.entries.set(state.entries.len() as f64);
     }
 }
 

@@ -44,7 +44,7 @@ impl Door for Authenticator {
     }
 }
 
-/// Takes batches in: `ingest::Ingest` in the service.
+/// Takes batches in: [`Ingest`] in the service.
 pub trait Intake: Send + Sync + 'static {
     /// Whether a batch could be made durable now; asked before its body is read.
     ///

@@ -41,7 +41,7 @@ impl Config {
     /// # Errors
     /// The key and the value, for people.
     pub fn check(&self) -> Result<(), String> {
-        let ranges: [(&str, u64, u64, u64); 18] = [
+        let ranges: [(&str, u64, u64, u64); 21] = [
             ("connections_max", self.connections_max as u64, 1, 1_000_000),
             ("connections_per_address_max", self.connections_per_address_max as u64, 1, 1_000_000),
             ("first_byte_timeout_ms", self.first_byte_timeout_ms, 10, 600_000),
@@ -58,6 +58,9 @@ impl Config {
             ("h2_header_list_bytes_max", u64::from(self.h2_header_list_bytes_max), 1_024, 1_048_576),
             ("h2_stream_window_bytes", u64::from(self.h2_stream_window_bytes), 65_535, 16_777_216),
             ("h2_connection_window_bytes", u64::from(self.h2_connection_window_bytes), 65_535, 67_108_864),
+            ("h2_resets_pending_max", self.h2_resets_pending_max as u64, 1, 10_000),
+            ("h2_resets_local_max", self.h2_resets_local_max as u64, 1, 100_000),
+            ("shutdown_grace_ms", self.shutdown_grace_ms, 0, 600_000),
             ("h2_ping_interval_s", self.h2_ping_interval_s, 1, 3_600),
             ("h2_ping_timeout_s", self.h2_ping_timeout_s, 1, 3_600),
         ];

@@ -186,7 +186,7 @@ impl Figures {
         if let Some(lag_us) = self.facts.lag_us.iter().max() {
             named.push(("lag_max_us", *lag_us as f64));
         }
-        if let Some(store) = self.facts.disk_bytes.get("store").filter(|_| self.acked_in_all > 0) {
+        if let Some(store) = self.facts.disk_bytes_after_stop.get("store").filter(|_| self.acked_in_all > 0) {
             named.push(("store_bytes_per_reading", *store as f64 / self.acked_in_all as f64));
         }
         let recoveries = &self.facts.recoveries;

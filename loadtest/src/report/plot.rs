@@ -197,7 +197,7 @@ fn range(values: impl Iterator<Item = f64>, is_logarithmic: bool) -> (f64, f64) 
         .filter(|value| value.is_finite() && (!is_logarithmic || *value > 0.0))
         .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
     if low > high {
-        return (0.0, 1.0);
+        return if is_logarithmic { (1.0, 10.0) } else { (0.0, 1.0) };
     }
     if is_logarithmic {
         return (10f64.powf(low.log10().floor()), 10f64.powf((high.log10() + 1e-9).ceil()));
@@ -266,8 +266,9 @@ mod tests {
     fn odd_data_makes_no_odd_numbers() {
         for points in [vec![], vec![(0.0, 0.0)], vec![(1.0, 5.0), (1.0, 5.0)]] {
             let line = Line { name: "a<b".into(), points };
-            let plot = lines("t", &Axis::linear("x"), &Axis::linear("y"), &[line.clone(), line], &[0.5]);
-            let text = plot.standalone();
+            let log = Axis { is_logarithmic: true, ..Axis::linear("y") };
+            let plot = lines("t", &Axis::linear("x"), &Axis::linear("y"), &[line.clone(), line.clone()], &[0.5]);
+            let text = plot.standalone() + &lines("t", &Axis::linear("x"), &log, &[line], &[]).standalone();
             assert!(!text.contains("NaN") && !text.contains("inf") && text.contains("a&lt;b"), "{text}");
         }
     }
