@@ -135,7 +135,6 @@ fn read_around(
     len: usize,
     offset: u64,
 ) -> io::Result<()> {
-    buffer.clear();
     buffer.resize(len, 0);
     let (mut filled, mut by_page) = (0, false);
     while filled < len {

@@ -15,7 +15,7 @@ use super::{
     frame,
     lock::Lock,
     log::Log,
-    scan::{Scanned, Tail, scan},
+    scan::{Scanned, Tail, scan, scan_sound},
     segment::{self, FIRST_FRAME, Header, Segment},
 };
 
@@ -31,13 +31,13 @@ pub(super) struct Recovered {
 /// Brings the spool in `dir` into a state in which it can be read and appended to.
 pub(super) fn recover(disk: &dyn Disk, dir: &Path, config: &Config) -> Result<Recovered, Error> {
     let directory = |source| Error::Directory { path: dir.to_owned(), source };
-    fs::create_dir_all(dir).map_err(directory)?;
+    make_dir(disk, dir).map_err(directory)?;
     let lock = Lock::take(dir)?;
     let mut cursor = Cursor::open(dir)?;
     // It may be newer in memory than on disk, and decides what is dropped below.
     cursor.sync()?;
     let started = Instant::now();
-    let listing = list(dir).map_err(directory)?;
+    let mut listing = list(dir).map_err(directory)?;
     let is_new = listing.segments.is_empty() && cursor.mark().is_none();
     let mut found = Recovery {
         disk,
@@ -51,7 +51,7 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path, config: &Config) -> Result<Re
         jump: 0,
         buffer: Vec::new(),
     };
-    let headers = found.headers(&listing.segments)?;
+    let headers = found.headers(&mut listing.segments)?;
     for (index, (path, first)) in listing.segments.iter().enumerate() {
         let sealed_at = headers.get(index + 1).copied().flatten().map(|header| header.previous);
         found.segment(path, *first, headers[index], sealed_at, index + 1 == listing.segments.len())?;
@@ -80,6 +80,19 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path, config: &Config) -> Result<Re
 /// misled.
 fn start_of_new() -> u64 {
     SystemTime::UNIX_EPOCH.elapsed().map_or(1, |since| since.as_micros() as u64)
+}
+
+/// Makes `dir` and what is missing above it, and sees to it that they are still there after a power cut.
+fn make_dir(disk: &dyn Disk, dir: &Path) -> std::io::Result<()> {
+    let missing: Vec<_> = dir.ancestors().take_while(|path| !path.exists()).collect();
+    fs::create_dir_all(dir)?;
+    for path in missing {
+        match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => disk.sync_dir(parent)?,
+            _ => disk.sync_dir(Path::new("."))?,
+        }
+    }
+    Ok(())
 }
 
 struct Listing {
@@ -133,12 +146,22 @@ struct Recovery<'a> {
 }
 
 impl Recovery<'_> {
-    fn headers(&mut self, segments: &[(PathBuf, u64)]) -> Result<Vec<Option<Header>>, Error> {
+    /// The header of each segment, where it is sound. A drained file that was given a later header, but whose new
+    /// name was lost in a power cut, leaves the list: nothing in it was ever acknowledged under that header.
+    fn headers(&mut self, segments: &mut Vec<(PathBuf, u64)>) -> Result<Vec<Option<Header>>, Error> {
         let mut headers = Vec::new();
-        for (path, first) in segments {
+        let mut renamed = Vec::new();
+        for (path, first) in &*segments {
             self.read(path, FIRST_FRAME)?;
-            headers.push(Header::decode(&self.buffer).filter(|header| header.first == *first));
+            let header = Header::decode(&self.buffer);
+            if header.is_some_and(|header| header.first > *first) {
+                forget(self.disk, path);
+                renamed.push(*first);
+            } else {
+                headers.push(header.filter(|header| header.first == *first));
+            }
         }
+        segments.retain(|(_, first)| !renamed.contains(first));
         Ok(headers)
     }
 
@@ -170,9 +193,7 @@ impl Recovery<'_> {
             forget(self.disk, path);
             return Ok(());
         }
-        let file_bytes = self.read(path, usize::MAX)?;
-        let scanned = scan(&self.buffer, first, sealed_at);
-        self.judge(path, first, &scanned, sealed_at);
+        let (file_bytes, scanned) = self.scan(path, first, sealed_at)?;
         let blank = header.is_none() && scanned.records == 0;
         if header.is_none() && !(blank && is_newest) {
             tracing::error!(path = %path.display(), "the header of a segment is damaged; its records are read all the same");
@@ -200,6 +221,21 @@ impl Recovery<'_> {
             reusable: whole && file_bytes == self.config.segment_bytes,
         });
         Ok(())
+    }
+
+    /// Reads the segment once if it is sound, and once more if it is not. Gives its size and what is in it.
+    fn scan(&mut self, path: &Path, first: u64, sealed_at: Option<u64>) -> Result<(u64, Scanned), Error> {
+        let failed = |source| Error::ReadSegment { path: path.to_owned(), source };
+        if let Some(last) = sealed_at {
+            let file = fs::File::open(path).map_err(failed)?;
+            if let Some(scanned) = scan_sound(&file, first, last).map_err(failed)? {
+                return Ok((file.metadata().map_err(failed)?.len(), scanned));
+            }
+        }
+        let file_bytes = self.read(path, usize::MAX)?;
+        let scanned = scan(&self.buffer, first, sealed_at);
+        self.judge(path, first, &scanned, sealed_at);
+        Ok((file_bytes, scanned))
     }
 
     /// A header names the last record before its segment: has it been seen, or been released?

@@ -75,7 +75,7 @@ impl Replay {
         while place.last < segment.last {
             let left = segment.end.saturating_sub(place.offset);
             let len = left.min(chunk_bytes as u64) as usize;
-            let mut chunk = Vec::new();
+            let mut chunk = vec![0; len];
             read_at_most(&place.file, &mut chunk, len, place.offset).map_err(failed)?;
             out.bytes_read += chunk.len() as u64;
             match place.take_from(&Bytes::from(chunk), left, after, bytes_max, &mut out) {

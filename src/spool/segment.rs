@@ -98,7 +98,9 @@ pub(super) fn path(dir: &Path, first: u64) -> PathBuf {
 /// The first position that a file name says, if it is a segment's.
 pub(super) fn first_of(path: &Path) -> Option<u64> {
     let stem = path.file_name()?.to_str()?.strip_suffix(".seg")?;
-    (stem.len() == 20).then(|| stem.parse().ok()).flatten().filter(|first| *first > 0)
+    let first = (stem.len() == 20).then(|| stem.parse().ok()).flatten();
+    // Half of the numbers are enough, and leave room for sums.
+    first.filter(|first| (1..=i64::MAX as u64).contains(first))
 }
 
 /// The name under which the drained segment that started at `first` waits to be used again.
