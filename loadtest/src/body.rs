@@ -271,22 +271,6 @@ mod tests {
         }
     }
 
-    /// What the generator spends on a body. Run by hand: `cargo test --release -p loadtest -- --ignored --nocapture`.
-    #[test]
-    #[ignore = "a measurement"]
-    fn cost_of_a_body() {
-        let plan = plan(|profile| {
-            profile.data.sensors = 3_000;
-            profile.data.readings_per_batch = 500;
-        });
-        let template = template(Encoding::Identity);
-        let begin = std::time::Instant::now();
-        for batch in 0..20_000 {
-            std::hint::black_box(template.encode(&plan, 0, batch, 0).unwrap());
-        }
-        println!("{:.1} ns a reading", begin.elapsed().as_nanos() as f64 / 1e7);
-    }
-
     #[test]
     fn a_batch_of_500_has_about_the_size_of_the_contracts_example() {
         let plan = plan(|profile| profile.data.readings_per_batch = 500);

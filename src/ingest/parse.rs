@@ -1,7 +1,7 @@
 //! parse: bytes → entries.
 //!
-//! Three readers that agree, the cheapest first: [`scan`] knows the shape that senders send, [`tape`] (simd-json)
-//! knows JSON, [`raw`] (serde_json) knows JSON to the last digit. The first two may only say yes; a body is refused on
+//! Three readers that agree, the cheapest first: `scan` knows the shape that senders send, `tape` (simd-json)
+//! knows JSON, `raw` (serde_json) knows JSON to the last digit. The first two may only say yes; a body is refused on
 //! the third one's word alone. `docs/adr/0004-three-ways-to-read-a-batch.md` says why there are three.
 
 pub mod entry;

@@ -1,7 +1,7 @@
 //! validate: entries → readings, and errors for those that are none.
 //!
 //! One pass, straight from the reader of the body; no allocation for an entry that is good. The order of the checks,
-//! which decides the code where several apply, is the order of the lines in [`Judge::judge`]: object, duplicate field,
+//! which decides the code where several apply, is the order of the lines in `Judge::judge`: object, duplicate field,
 //! id, equipment, metric, unit, value, quality, timestamp.
 
 mod keys;

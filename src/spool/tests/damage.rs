@@ -300,8 +300,12 @@ proptest! {
     /// Any bytes as files: the spool opens, hands out what is whole, and takes new records.
     #[test]
     fn any_bytes_as_files_are_opened(
-        splices in prop::collection::vec((any::<prop::sample::Index>(), prop::collection::vec(any::<u8>(), 0..400)), 1..6),
-        file in any::<prop::sample::Index>(), cut in any::<prop::sample::Index>(), cursor in prop::collection::vec(any::<u8>(), 0..50),
+        splices in prop::collection::vec(
+            (any::<prop::sample::Index>(), prop::collection::vec(any::<u8>(), 0..400)), 1..6
+        ),
+        file in any::<prop::sample::Index>(),
+        cut in any::<prop::sample::Index>(),
+        cursor in prop::collection::vec(any::<u8>(), 0..50),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
