@@ -121,6 +121,9 @@ impl Arguments {
         }
         config.http.address = listeners.http.unwrap_or(config.http.address);
         config.admin.address = listeners.admin.unwrap_or(config.admin.address);
+        if matches!(self.command, Command::Demo { .. }) {
+            demo::avoid_taken_ports(&mut config, listeners.http.is_none(), listeners.admin.is_none());
+        }
         Ok(config)
     }
 }

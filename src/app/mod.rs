@@ -20,7 +20,6 @@ use crate::{
     http, ingest,
     issuer::Issuer,
     model::{MetricTable, OrganisationId},
-    store,
     telemetry::{self, health::Health},
 };
 use data_dir::DataDir;
@@ -95,6 +94,8 @@ impl App {
         let health = Health::default();
         let mut tasks = Tasks::new();
 
+        // Store and spool may have much to recover, so they are opened while the control plane is read.
+        let opening = tasks::Opening::begin(config);
         let control = Control::open(&config.data_dir, &config.control, issuers(config)).context("the control plane")?;
         let table = metric_table(config, &control).await?;
         let registry = Arc::new(Registry::new(config.auth.cached_keys_max));
@@ -109,9 +110,9 @@ impl App {
 
         let issuer = open_issuer(config, &urls, &mut tasks)?;
         let authenticator = authenticator(config, issuer.as_ref(), registry, &health, &mut tasks)?;
-        let store = store::open(&config.data_dir, &config.store).context("the store")?;
+        let (store, spool) = opening.finish().await?;
         tasks.maintain(Arc::clone(&store), config.store.maintenance_interval());
-        let writer = tasks.spool_and_delivery(config, Arc::clone(&store), &health)?;
+        let writer = tasks.deliver(config, spool, Arc::clone(&store), &health)?;
 
         let ingest = ingest::Ingest::new(config.ingest.clone(), table.clone(), writer);
         let surface = http::Surface {

@@ -14,13 +14,37 @@ use crate::{
     http::Edge,
     ingest::Ingest,
     listener::{self, Port, Tls},
-    spool::{self, Writer},
+    spool::{self, Reader, Writer},
     store::{self, Store},
     telemetry::{health::Health, task},
 };
 
 /// How often the use of quotas and keys is saved. A kill may forget so much of it.
 const SAVE_USAGE_EVERY: Duration = Duration::from_secs(1);
+
+/// Store and spool on their way to being open, on threads of their own.
+pub(super) struct Opening {
+    store: JoinHandle<Result<Arc<dyn Store>, store::Error>>,
+    spool: JoinHandle<Result<(Writer, Reader), spool::Error>>,
+}
+
+impl Opening {
+    /// Begins to open both.
+    pub(super) fn begin(config: &Config) -> Self {
+        let (data_dir, settings) = (config.data_dir.clone(), config.store.clone());
+        let store = tokio::task::spawn_blocking(move || store::open(&data_dir, &settings));
+        let (dir, settings) = (config.data_dir.join("spool"), config.spool.clone());
+        let spool = tokio::task::spawn_blocking(move || spool::open(&dir, &settings));
+        Self { store, spool }
+    }
+
+    /// Both, open.
+    pub(super) async fn finish(self) -> Result<(Arc<dyn Store>, (Writer, Reader))> {
+        let store = self.store.await?.context("the store")?;
+        let spool = self.spool.await?.context("the spool")?;
+        Ok((store, spool))
+    }
+}
 
 /// The tasks by the phase in which they stop.
 pub(super) struct Tasks {
@@ -87,14 +111,14 @@ impl Tasks {
         self.background("store_maintenance", |shutdown| store::maintenance::run(store, interval, shutdown));
     }
 
-    /// Opens the spool and starts to deliver what is in it.
-    pub(super) fn spool_and_delivery(
+    /// Starts to deliver what is in the spool.
+    pub(super) fn deliver(
         &mut self,
         config: &Config,
+        (writer, reader): (Writer, Reader),
         store: Arc<dyn Store>,
         health: &Health,
     ) -> Result<Writer> {
-        let (writer, reader) = spool::open(&config.data_dir.join("spool"), &config.spool).context("the spool")?;
         writer.report_to(health.clone());
         self.writer = Some(writer.clone());
         let quarantine = Quarantine::open(&config.data_dir.join("quarantine.db"), config.delivery.quarantine_rows_max)

@@ -1,8 +1,12 @@
 //! The equipment of one integration, looked up by our id or the partner's name for it.
 
-use std::sync::Arc;
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+};
 
 use rustc_hash::FxHashMap;
+use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use crate::model::{EquipmentFacts, EquipmentId, EquipmentKind, EquipmentNumber};
 
@@ -18,17 +22,34 @@ pub struct EquipmentEntry {
 }
 
 /// Both look-ups. Entries are only ever added or replaced: equipment is retired, never deleted.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct EquipmentIndex {
-    by_external: FxHashMap<Arc<str>, EquipmentEntry>,
+    by_external: FxHashMap<NameKey, EquipmentEntry>,
     by_id: FxHashMap<EquipmentId, (EquipmentEntry, Option<Arc<str>>)>,
+    seed: u64,
+}
+
+/// 128 bits of an external id. With a million sensors every look-up is a miss of the cache, and to compare the text
+/// would be a second one. Two of a million names share a key with a probability of 2^-88, so the key stands for the
+/// name; the seed is drawn anew at each start, so nobody can look for two that do.
+type NameKey = u128;
+
+impl Default for EquipmentIndex {
+    fn default() -> Self {
+        let seed = RandomState::new().hash_one(0_u8);
+        Self { by_external: FxHashMap::default(), by_id: FxHashMap::default(), seed }
+    }
 }
 
 impl EquipmentIndex {
     /// The equipment that the partner calls `external_id`, byte for byte.
     #[must_use]
     pub fn by_external(&self, external_id: &str) -> Option<&EquipmentEntry> {
-        self.by_external.get(external_id)
+        self.by_external.get(&self.key(external_id))
+    }
+
+    fn key(&self, external_id: &str) -> NameKey {
+        xxh3_128_with_seed(external_id.as_bytes(), self.seed)
     }
 
     /// The equipment with our `id`.
@@ -54,12 +75,14 @@ impl EquipmentIndex {
         let entry = EquipmentEntry { number: facts.number, kind: facts.kind, retired: facts.retired };
         if let Some((old, Some(former))) = self.by_id.insert(facts.id, (entry, facts.external_id.clone()))
             && facts.external_id.as_ref() != Some(&former)
-            && self.by_external.get(&former).is_some_and(|named| named.number == old.number)
         {
-            self.by_external.remove(&former);
+            let former = self.key(&former);
+            if self.by_external.get(&former).is_some_and(|named| named.number == old.number) {
+                self.by_external.remove(&former);
+            }
         }
         if let Some(external_id) = &facts.external_id {
-            self.by_external.insert(Arc::clone(external_id), entry);
+            self.by_external.insert(self.key(external_id), entry);
         }
     }
 }

@@ -25,6 +25,16 @@ fn say(line: &str) {
     println!("{line}");
 }
 
+/// A newcomer's first command should not fail for a port that something else uses: where none was named, a free one
+/// is taken then.
+pub(crate) fn avoid_taken_ports(config: &mut Config, http: bool, admin: bool) {
+    for (is_free_to_choose, address) in [(http, &mut config.http.address), (admin, &mut config.admin.address)] {
+        if is_free_to_choose && std::net::TcpListener::bind(*address).is_err() {
+            address.set_port(0);
+        }
+    }
+}
+
 /// Runs the demo on a fresh data directory. Ends after the summary when `once`, otherwise serves until a signal.
 ///
 /// # Errors
@@ -35,7 +45,7 @@ pub(crate) async fn run(mut config: Config, once: bool) -> Result<()> {
     say("sensorgate demo: two administrators, one integration, real greenhouse readings.");
     say(&format!("Everything it makes stays in {}.", config.data_dir.display()));
     let app = App::start(&config).await.context("the server did not start")?;
-    let outcome = walk(&app, &config, started).await;
+    let outcome = walk(&app, &config, once, started).await;
     match (&outcome, once) {
         (Ok(()), false) => {
             say("\nServing until Ctrl-C.");
@@ -47,14 +57,17 @@ pub(crate) async fn run(mut config: Config, once: bool) -> Result<()> {
     outcome
 }
 
-async fn walk(app: &App, config: &Config, started: Instant) -> Result<()> {
+async fn walk(app: &App, config: &Config, once: bool, started: Instant) -> Result<()> {
     let onboarded = onboarding::run(app, &config.data_dir).await?;
     let rows = dataset::load(jiff::Timestamp::now().as_second())?;
     let partial = broken::post(&onboarded).await?;
     let posted = history::post(&onboarded, &rows).await?;
     let compared = read_back::compare(&onboarded, &rows).await?;
     files::write(&config.data_dir, &onboarded)?;
-    summary::print(&config.data_dir, &onboarded, &partial, &posted, &compared, started.elapsed());
+    summary::print(&partial, &posted, &compared, started.elapsed());
+    if !once {
+        summary::print_lines_to_paste(&config.data_dir, &onboarded);
+    }
     compared.verdict()
 }
 

@@ -4,15 +4,8 @@ use std::{path::Path, time::Duration};
 
 use super::{broken::Partial, history::Posted, onboarding::Onboarded, read_back::Compared, say};
 
-/// Prints the summary. No secret stands in it: the lines read `demo.env`.
-pub(super) fn print(
-    data_dir: &Path,
-    onboarded: &Onboarded,
-    partial: &Partial,
-    posted: &Posted,
-    compared: &Compared,
-    took: Duration,
-) {
+/// What happened, in numbers.
+pub(super) fn print(partial: &Partial, posted: &Posted, compared: &Compared, took: Duration) {
     say("\n=== What happened ===");
     say(&format!(
         "{} readings in {} batches were accepted in {:.1} s; each answer meant: on disk.",
@@ -31,6 +24,10 @@ pub(super) fn print(
         partial.refused.len()
     ));
     say(&format!("The whole demo took {:.1} s.", took.as_secs_f64()));
+}
+
+/// Lines that work when pasted, while the demo serves. No secret stands in them: they read `demo.env`.
+pub(super) fn print_lines_to_paste(data_dir: &Path, onboarded: &Onboarded) {
     say("\n=== Try it yourself (paste into another terminal) ===");
     say(&format!(". {}", data_dir.join("demo.env").display()));
     say(LINES);
