@@ -47,7 +47,8 @@ curl -i "$HTTP_URL/v1/sensors/readings" -H "Authorization: Bearer $TOKEN" -H "X-
   -H 'Content-Type: application/json' \
   -d '{"readings":[{"external_id":"BLW-TEMP-1","metric":"temperature","value":21.4,"unit":"C"}]}'
 
-# read it back, as an administrator
+# read it back, as an administrator: it is on disk since the answer, and to be read within a second
+sleep 1
 ADMIN=$(curl -s "$ADMIN_URL/admin/v1/login" -H 'Content-Type: application/json' \
   -d "{\"email\":\"$ADMIN_EMAIL\",\"password\":\"$ADMIN_PASSWORD\"}" | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
 curl -s "$ADMIN_URL/admin/v1/readings/latest?integration_id=$INTEGRATION_ID" -H "Authorization: Bearer $ADMIN""#;
