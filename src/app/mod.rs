@@ -142,6 +142,9 @@ impl App {
             problems_url: format!("{}/problems", config.http.public_url.trim_end_matches('/')),
         }));
         tasks.serve_admin(router, admin_tcp, config)?;
+        if control.organisations().await?.is_empty() {
+            tracing::warn!("There is no administrator yet. Stop the service and make two: sensorgate bootstrap --help");
+        }
         tracing::info!(http = %urls.http, admin = %urls.admin, data_dir = %config.data_dir.display(), "Serving.");
         Ok(Self { control, urls, tasks, _data_dir: data_dir })
     }

@@ -77,6 +77,46 @@ async fn kills_under_load_lose_and_double_nothing() {
     assert!(lost.is_empty(), "{} acked readings are lost", lost.len());
 }
 
+// H11: SIGTERM under load: what was answered is there after the next start, and the exit is clean.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_termination_under_load_loses_nothing() {
+    let (facility, sender) = facility().await;
+    let (first_s, facility) = (now_s() - 100_000, Arc::new(tokio::sync::RwLock::new(facility)));
+    let mut writers = Vec::new();
+    for writer in 0..8 {
+        let (facility, sender) = (facility.clone(), sender.clone());
+        #[allow(clippy::disallowed_methods)]
+        writers.push(tokio::spawn(async move {
+            let mut acked = Vec::new();
+            for n in 0..1_000 {
+                let last_s = first_s + writer * 10_000 + n * 10 + 9;
+                let facility = facility.read().await;
+                let request = facility.request(&sender, Method::POST, "/v1/sensors/readings");
+                match request.json(&batch("s", 10, last_s)).send().await {
+                    Ok(answer) if answer.status() == 200 => acked.push(last_s),
+                    Ok(answer) if answer.status() == 503 => break,
+                    Ok(answer) => panic!("{}", answer.status()),
+                    Err(_) => break,
+                }
+            }
+            acked
+        }));
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    facility.read().await.server.signal("TERM");
+    let mut acked: Vec<i64> = Vec::new();
+    for writer in writers {
+        acked.extend(writer.await.expect("no panic"));
+    }
+    let mut facility = facility.write().await;
+    assert!(facility.server.terminate().success());
+    facility.server.restart();
+    assert!(acked.len() > 20, "{}", acked.len());
+    let stored = facility.stored(&sender, "s", "temperature", acked.len() * 10).await;
+    let times: std::collections::HashSet<i64> = stored.iter().map(|(at, _)| *at).collect();
+    assert!(acked.iter().flat_map(|last| last - 9..=*last).all(|at| times.contains(&at)), "an acked reading is lost");
+}
+
 // H11: SIGTERM finishes what is in flight and ends with success.
 #[tokio::test]
 async fn a_termination_is_graceful() {

@@ -131,7 +131,9 @@ impl Server {
 
     /// Asks it to stop and waits for the end.
     pub fn terminate(&mut self) -> ExitStatus {
-        self.signal("TERM");
+        if self.child.as_mut().expect("it runs").try_wait().expect("the child can be asked").is_none() {
+            self.signal("TERM");
+        }
         let mut child = self.child.take().expect("it runs");
         let deadline = Instant::now() + PATIENCE;
         loop {
