@@ -8,6 +8,7 @@ use super::{
     Cause, ClientAddr, Config, Credential, Denial, Integration, Principal, RateState, Registry, allowlist,
     failures::Failures,
     jwt::{TokenError, VerifiedToken, Verifier},
+    session::{NotOpened, Session, SessionRequest, Sessions},
 };
 use crate::model::{ApiKey, IntegrationFacts, ProblemCode, RequestId, Scope, Status};
 
@@ -109,6 +110,25 @@ impl Authenticator {
         Ok(Principal::new(integration, facts, generation, call.addr, token.expires_s))
     }
 
+    /// Opens a session that outlives this call: both credentials, status, binding, address and scope are judged now,
+    /// and it ends when one of them changes. It costs nothing in the window (`api.md` §2).
+    ///
+    /// # Errors
+    /// The first check that fails, or that the integration has its full number of sessions.
+    pub async fn open_session(
+        &self,
+        credential: &Credential<'_>,
+        call: &Call,
+        request: &SessionRequest<'_>,
+    ) -> Result<Session, NotOpened> {
+        let principal = self.authenticate_credential(credential, call).await.map_err(NotOpened::Denied)?;
+        if !principal.facts.scopes.contains(request.scope) {
+            let rate = principal.integration.rate_state(call.now_s());
+            return Err(NotOpened::Denied(scope_missing(&principal, request.scope, rate)));
+        }
+        Sessions::open(&principal, request)
+    }
+
     /// Charges the minute window and the daily quota with one request, then judges the scope (A27).
     ///
     /// # Errors
@@ -116,27 +136,25 @@ impl Authenticator {
     pub fn admit(&self, principal: &Principal, scope: Option<Scope>, now_us: i64) -> Result<RateState, Denial> {
         let now_s = seconds(now_us);
         let integration = &principal.integration;
-        let denied = |problem, cause, rate: RateState, retry_after_s, detail| Denial {
+        let denied = |problem, cause, rate: RateState, retry_after_s| Denial {
             problem,
             cause,
             rate,
             retry_after_s,
-            detail,
+            detail: None,
             integration_id: Some(principal.facts.id),
         };
         let wait_s = |rate: &RateState| Some(rate.reset_s.saturating_sub(now_s).max(1));
         let rate = integration
             .window
             .take(integration.rpm(now_s), now_s)
-            .map_err(|rate| denied(ProblemCode::RateLimited, Cause::RateLimited, rate, wait_s(&rate), None))?;
-        integration.quota.take(principal.facts.daily_quota, now_s).map_err(|rate| {
-            denied(ProblemCode::DailyQuotaExceeded, Cause::DailyQuotaExceeded, rate, wait_s(&rate), None)
-        })?;
+            .map_err(|rate| denied(ProblemCode::RateLimited, Cause::RateLimited, rate, wait_s(&rate)))?;
+        integration
+            .quota
+            .take(principal.facts.daily_quota, now_s)
+            .map_err(|rate| denied(ProblemCode::DailyQuotaExceeded, Cause::DailyQuotaExceeded, rate, wait_s(&rate)))?;
         match scope {
-            Some(scope) if !integration.facts().scopes.contains(scope) => {
-                let detail = format!("This call needs the scope {scope}, which the integration was not granted.");
-                Err(denied(ProblemCode::InsufficientScope, Cause::InsufficientScope, rate, None, Some(detail)))
-            }
+            Some(scope) if !integration.facts().scopes.contains(scope) => Err(scope_missing(principal, scope, rate)),
             _ => Ok(rate),
         }
     }
@@ -205,6 +223,17 @@ impl Authenticator {
             detail: None,
             integration_id: facts.map(|facts| facts.id),
         }
+    }
+}
+
+fn scope_missing(principal: &Principal, scope: Scope, rate: RateState) -> Denial {
+    Denial {
+        problem: ProblemCode::InsufficientScope,
+        cause: Cause::InsufficientScope,
+        rate,
+        retry_after_s: None,
+        detail: Some(format!("This call needs the scope {scope}, which the integration was not granted.")),
+        integration_id: Some(principal.facts.id),
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::{
 use arc_swap::ArcSwap;
 use parking_lot::RwLock;
 
-use super::{EquipmentIndex, GateClosed, GatePermit, RateState, gate::Gate, quota::Quota, window::Window};
+use super::{EquipmentIndex, GatePermit, RateState, gate::Gate, quota::Quota, session::Sessions, window::Window};
 use crate::model::{IntegrationFacts, Status};
 
 /// The run-time side of an integration. It lives as long as the process; what an administrator changes is swapped
@@ -21,6 +21,7 @@ pub struct Integration {
     pub(super) window: Window,
     pub(super) quota: Quota,
     gate: Gate,
+    pub(super) sessions: Sessions,
     in_flight: AtomicU64,
     last_used_s: AtomicU64,
     used_since_saved: AtomicBool,
@@ -36,6 +37,7 @@ impl Integration {
             window: Window::default(),
             quota: Quota::default(),
             gate: Gate::default(),
+            sessions: Sessions::default(),
             in_flight: AtomicU64::new(0),
             last_used_s: AtomicU64::new(0),
             used_since_saved: AtomicBool::new(false),
@@ -60,19 +62,20 @@ impl Integration {
         facts.status == Status::Active && facts.key_generation == generation
     }
 
-    /// The last check, right before a batch is made durable. Whoever holds the permit keeps a suspension waiting, so
-    /// it goes along with the batch and is dropped once that is on disk.
-    ///
-    /// # Errors
-    /// [`GateClosed`] when status or key changed since the request was authenticated.
-    pub async fn pass_gate(&self, generation: u64) -> Result<GatePermit, GateClosed> {
-        let permit = self.gate.enter().await;
-        if self.still_valid(generation) { Ok(permit) } else { Err(GateClosed) }
+    /// Into the gate; what is allowed behind it is [`super::Pass`]'s to judge.
+    pub(super) async fn enter_gate(&self) -> GatePermit {
+        self.gate.enter().await
     }
 
     /// Waits until every batch that passed the gate before this call is on disk or refused (A15).
     pub async fn drain(&self) {
         self.gate.drain().await;
+    }
+
+    /// Sessions that are open.
+    #[must_use]
+    pub fn sessions_open(&self) -> usize {
+        self.sessions.count()
     }
 
     /// Requests that were let in and have no answer yet.

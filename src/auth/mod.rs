@@ -22,12 +22,13 @@ mod integration;
 mod quota;
 mod rate;
 mod registry;
+mod session;
 pub mod sync;
 mod window;
 
 pub use authenticator::{Authenticator, Call};
 pub use client_addr::ClientAddr;
-pub use principal::Principal;
+pub use principal::{Pass, Principal};
 
 pub use config::Config;
 pub use credential::Credential;
@@ -37,3 +38,4 @@ pub use gate::{GateClosed, GatePermit};
 pub use integration::Integration;
 pub use rate::RateState;
 pub use registry::Registry;
+pub use session::{NotOpened, Session, SessionEnd, SessionRequest};

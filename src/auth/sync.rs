@@ -1,12 +1,24 @@
 //! Keeps the [`Registry`] in step with the control plane: the one file of this room that knows it.
 
-use std::{pin::Pin, sync::Arc};
+use std::{
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use metrics::{counter, histogram};
+use tokio::time::timeout;
 
 use super::{Integration, Registry};
 use crate::{
     control::{self, Change, ChangeListener, Control, Cut, KeyUsage, QuotaUsage},
     model::{IntegrationFacts, Status},
+    telemetry::metrics::{AUTH_SESSIONS_CUT_SECONDS, AUTH_SESSIONS_CUT_TOTAL},
 };
+
+/// A session that does not end in this time hangs in a write that nobody takes; its edge closes it soon after, and
+/// the gate is shut for it already.
+const SESSIONS_CLOSE_MAX: Duration = Duration::from_secs(5);
 
 /// Takes changes into the registry, and is the barrier that a suspend, revoke or regenerate waits at.
 #[derive(Debug, Clone)]
@@ -81,10 +93,8 @@ impl Sync {
         let before = self.registry.integration(facts.id).map(|integration| live_generation(&integration.facts()));
         let after = live_generation(&facts);
         let integration = self.registry.apply_integration(facts);
-        match before {
-            Some(Some(generation)) if after != Some(generation) => cut_off(&integration).await,
-            _ => Cut::default(),
-        }
+        let key_died = matches!(before, Some(Some(generation)) if after != Some(generation));
+        cut_off(&integration, key_died).await
     }
 }
 
@@ -93,11 +103,23 @@ fn live_generation(facts: &IntegrationFacts) -> Option<u64> {
     (facts.status == Status::Active).then_some(facts.key_generation)
 }
 
-/// The facts are in force already, so nobody new gets past the gate: waits for those who are past it (S115, A15).
-async fn cut_off(integration: &Integration) -> Cut {
-    let requests = integration.in_flight();
-    integration.drain().await;
-    Cut { sessions: 0, requests }
+/// The facts are in force already, so nobody new gets past the gate: ends the sessions that they shut out, and waits
+/// for who is past the gate (S113, S115, A15).
+async fn cut_off(integration: &Integration, key_died: bool) -> Cut {
+    let started = Instant::now();
+    let sessions = integration.sessions.cut_those_shut_out(&integration.facts());
+    let cut = Cut { sessions: sessions.count(), requests: if key_died { integration.in_flight() } else { 0 } };
+    if key_died || cut.sessions > 0 {
+        integration.drain().await;
+    }
+    if cut.sessions > 0 {
+        if timeout(SESSIONS_CLOSE_MAX, sessions.closed()).await.is_err() {
+            tracing::error!(integration_id = %integration.facts().id, "sessions that were cut off are still open");
+        }
+        histogram!(AUTH_SESSIONS_CUT_SECONDS).record(started.elapsed());
+        counter!(AUTH_SESSIONS_CUT_TOTAL).increment(cut.sessions);
+    }
+    cut
 }
 
 impl ChangeListener for Sync {
@@ -108,10 +130,28 @@ impl ChangeListener for Sync {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::net::{IpAddr, Ipv4Addr};
 
     use super::*;
-    use crate::model::{IntegrationId, OrganisationId, ScopeSet};
+    use crate::{
+        auth::{NotOpened, Pass, Principal, Session, SessionEnd, SessionRequest, session::Sessions},
+        model::{IntegrationId, OrganisationId, Scope, ScopeSet},
+    };
+
+    const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    fn pass(integration: &Arc<Integration>) -> Pass {
+        Principal::assumed(Arc::clone(integration), LOCALHOST).pass()
+    }
+
+    fn session(integration: &Arc<Integration>, client_id: &str) -> Result<Session, NotOpened> {
+        let request = SessionRequest { client_id, scope: Scope::SensorsWrite, sessions_max: 2 };
+        Sessions::open(&Principal::assumed(Arc::clone(integration), LOCALHOST), &request)
+    }
+
+    fn sending(facts: IntegrationFacts) -> IntegrationFacts {
+        IntegrationFacts { scopes: [Scope::SensorsWrite].into_iter().collect(), ..facts }
+    }
 
     fn facts(id: IntegrationId, status: Status, key_generation: u64) -> IntegrationFacts {
         IntegrationFacts {
@@ -137,7 +177,8 @@ mod tests {
         let id = IntegrationId::generate();
         sync.apply(Change::Integration(facts(id, Status::Active, 1))).await;
         let integration = registry.integration(id).expect("known");
-        let permit = integration.pass_gate(1).await.expect("open");
+        let before = pass(&integration);
+        let permit = before.enter_gate().await.expect("open");
         let suspend = tokio::time::timeout(
             Duration::from_millis(50),
             sync.apply(Change::Integration(facts(id, Status::Suspended, 0))),
@@ -146,7 +187,7 @@ mod tests {
         assert!(!integration.still_valid(1));
         drop(permit);
         sync.apply(Change::Integration(facts(id, Status::Suspended, 0))).await;
-        assert!(integration.pass_gate(1).await.is_err());
+        assert!(before.enter_gate().await.is_err());
     }
 
     // S201, S202: regenerate swaps the generation: the old one is out, the new one in.
@@ -156,9 +197,86 @@ mod tests {
         let sync = Sync::new(Arc::clone(&registry));
         let id = IntegrationId::generate();
         sync.apply(Change::Integration(facts(id, Status::Active, 1))).await;
-        sync.apply(Change::Integration(facts(id, Status::Active, 2))).await;
         let integration = registry.integration(id).expect("known");
-        assert!(integration.pass_gate(1).await.is_err());
-        assert!(integration.pass_gate(2).await.is_ok());
+        let before = pass(&integration);
+        sync.apply(Change::Integration(facts(id, Status::Active, 2))).await;
+        assert!(before.enter_gate().await.is_err());
+        assert!(pass(&integration).enter_gate().await.is_ok());
+    }
+
+    // S113: what a change shuts out ends before the change returns, is counted, and nothing of it passes the gate.
+    #[tokio::test]
+    async fn a_change_ends_the_sessions_that_it_shuts_out_and_waits_for_them() {
+        let id = IntegrationId::generate();
+        let active = || sending(facts(id, Status::Active, 1));
+        let elsewhere = vec!["10.0.0.0/8".parse().expect("a network")];
+        for (shut_out, end) in [
+            (sending(facts(id, Status::Suspended, 0)), SessionEnd::AccessChanged),
+            (sending(facts(id, Status::Active, 2)), SessionEnd::AccessChanged),
+            (IntegrationFacts { allowlist: Some(elsewhere.into()), ..active() }, SessionEnd::AccessChanged),
+            (facts(id, Status::Active, 1), SessionEnd::ScopeLost),
+        ] {
+            let registry = Arc::new(Registry::new(10));
+            let sync = Sync::new(Arc::clone(&registry));
+            sync.apply(Change::Integration(active())).await;
+            let integration = registry.integration(id).expect("known");
+            let mut session = session(&integration, "a").expect("opened");
+            let pass = session.request().pass();
+            assert!(pass.still_valid());
+            let change = sync.apply(Change::Integration(shut_out));
+            tokio::pin!(change);
+            let early = timeout(Duration::from_millis(50), &mut change).await;
+            assert!(early.is_err(), "{end:?}: the change waits for the open session");
+            assert_eq!(session.ended().await, end);
+            assert!(pass.enter_gate().await.is_err(), "{end:?}");
+            drop(session);
+            assert_eq!(change.await.sessions, 1);
+            assert_eq!(integration.sessions_open(), 0);
+        }
+    }
+
+    // S113: a session that was let in by facts of a moment ago ends at once.
+    #[tokio::test]
+    async fn a_session_opened_beside_a_suspend_ends_at_once() {
+        let registry = Arc::new(Registry::new(10));
+        let sync = Sync::new(Arc::clone(&registry));
+        let id = IntegrationId::generate();
+        sync.apply(Change::Integration(sending(facts(id, Status::Active, 1)))).await;
+        let integration = registry.integration(id).expect("known");
+        let principal = Principal::assumed(Arc::clone(&integration), LOCALHOST);
+        sync.apply(Change::Integration(sending(facts(id, Status::Suspended, 0)))).await;
+        let request = SessionRequest { client_id: "late", scope: Scope::SensorsWrite, sessions_max: 2 };
+        let mut late = Sessions::open(&principal, &request).expect("opened");
+        assert_eq!(late.ended().await, SessionEnd::AccessChanged);
+    }
+
+    // S113: changes that shut nobody out leave sessions alone.
+    #[tokio::test]
+    async fn another_limit_ends_no_session() {
+        let registry = Arc::new(Registry::new(10));
+        let sync = Sync::new(Arc::clone(&registry));
+        let id = IntegrationId::generate();
+        sync.apply(Change::Integration(sending(facts(id, Status::Active, 1)))).await;
+        let integration = registry.integration(id).expect("known");
+        let session = session(&integration, "a").expect("opened");
+        let faster = IntegrationFacts { rpm: 600, ..sending(facts(id, Status::Active, 1)) };
+        assert_eq!(sync.apply(Change::Integration(faster)).await, Cut::default());
+        assert!(session.request().pass().still_valid());
+    }
+
+    #[tokio::test]
+    async fn a_client_id_has_one_session_and_an_integration_so_many() {
+        let integration = Arc::new(Integration::new(sending(facts(IntegrationId::generate(), Status::Active, 1))));
+        let mut first = session(&integration, "a").expect("opened");
+        let pass = first.request().pass();
+        let second = session(&integration, "a").expect("opened");
+        assert_eq!(first.ended().await, SessionEnd::TakenOver);
+        assert!(pass.still_valid(), "what the first one sent is still taken");
+        drop(first);
+        assert_eq!(integration.sessions_open(), 1);
+        let _other = session(&integration, "b").expect("opened");
+        assert_eq!(session(&integration, "c").err(), Some(NotOpened::Full));
+        drop(second);
+        assert!(session(&integration, "c").is_ok());
     }
 }

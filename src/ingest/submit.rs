@@ -13,7 +13,7 @@ use super::{
     validate::{Judge, Rules, Verdict, Window},
 };
 use crate::{
-    auth::{Cause, Integration, Principal},
+    auth::{Cause, Pass, Principal},
     model::{
         MetricTable, ProblemCode, RequestId,
         record::{self, RecordHeader},
@@ -44,8 +44,7 @@ struct Batch {
     record: Vec<u8>,
     key: BatchKey,
     result: BatchResult,
-    integration: Arc<Integration>,
-    generation: u64,
+    pass: Pass,
     request_id: RequestId,
     transport: Transport,
 }
@@ -185,8 +184,7 @@ impl Shared {
                 errors,
                 batch_id: parsed.batch_id,
             },
-            integration: Arc::clone(&principal.integration),
-            generation: principal.generation,
+            pass: principal.pass(),
             request_id: submission.request_id,
             transport: submission.transport,
         }
@@ -194,7 +192,7 @@ impl Shared {
 
     /// A suspension that has returned holds for this answer, too.
     fn answer_without_storing(&self, batch: Batch, validate_only: bool) -> Result<BatchResult, Refused> {
-        if !batch.integration.still_valid(batch.generation) {
+        if !batch.pass.still_valid() {
             let refused = changed(Cause::ChangedInFlight);
             self.meters.refused(batch.transport, &refused);
             return Err(refused);
@@ -204,15 +202,15 @@ impl Shared {
     }
 
     async fn append(&self, batch: Batch) -> Result<BatchResult, Refused> {
-        let Batch { record, key, result, integration, generation, request_id, .. } = batch;
-        let permit = integration.pass_gate(generation).await.map_err(|_closed| changed(Cause::ChangedInFlight))?;
+        let Batch { record, key, result, pass, request_id, .. } = batch;
+        let permit = pass.enter_gate().await.map_err(|_closed| changed(Cause::ChangedInFlight))?;
         let appended = self.writer.append(record, Box::new(permit)).await;
         let receipt = appended.map_err(|error| self.unstored(error))?;
         self.resends.insert(key);
-        if !integration.still_valid(generation) {
+        if !pass.still_valid() {
             tracing::warn!(
                 %request_id,
-                integration_id = %integration.facts().id,
+                integration_id = %pass.integration.facts().id,
                 position = receipt.position(),
                 readings = result.accepted,
                 "committed_before_suspend: status or key changed after the batch was durable; answered 401"

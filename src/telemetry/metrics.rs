@@ -34,6 +34,8 @@ metrics! {
     counter LISTENER_CERTIFICATE_RELOADS_TOTAL = "sensorgate_listener_certificate_reloads_total", "Changed certificate files, by result (ok: in use; failed: the old ones stay in use).";
     counter AUTH_TOKENS_TOTAL = "sensorgate_auth_tokens_total", "Tokens by outcome: cached, verified, or the cause of the refusal.";
     counter AUTH_KEY_FETCHES_TOTAL = "sensorgate_auth_key_fetches_total", "Fetches of token issuers' keys by outcome (ok, failed).";
+    counter AUTH_SESSIONS_CUT_TOTAL = "sensorgate_auth_sessions_cut_total", "Live sessions ended because an administrator's change shut them out.";
+    histogram AUTH_SESSIONS_CUT_SECONDS = "sensorgate_auth_sessions_cut_seconds", "Time from an administrator's change until the last session that it shut out was closed.";
     counter ISSUER_TOKEN_REQUESTS_TOTAL = "sensorgate_issuer_token_requests_total", "Requests for tokens by outcome: issued, or the OAuth error code.";
     counter CONTROL_AUDIT_HEAD_FAILURES_TOTAL = "sensorgate_control_audit_head_failures_total", "Times the signed head of an audit log was not moved, by reason (altered: the log no longer meets it; write: the disk refused).";
     gauge SPOOL_BYTES = "sensorgate_spool_bytes", "Bytes in the spool's segments, delivered ones that are not dropped yet included.";

@@ -6,6 +6,7 @@ use std::{
 use bytes::Bytes;
 
 use super::*;
+use crate::auth::Integration;
 use crate::{
     ingest::config::tests::{shipped, shipped_table},
     model::{
