@@ -164,6 +164,7 @@ async fn serve(config: &Config, ready_file: Option<&Path>) -> Result<()> {
     if let Some(path) = ready_file {
         app.write_ready_file(path)?;
     }
+    app.warn_without_administrators().await?;
     app.run_until_signal().await
 }
 

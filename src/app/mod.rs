@@ -142,9 +142,6 @@ impl App {
             problems_url: format!("{}/problems", config.http.public_url.trim_end_matches('/')),
         }));
         tasks.serve_admin(router, admin_tcp, config)?;
-        if control.organisations().await?.is_empty() {
-            tracing::warn!("There is no administrator yet. Stop the service and make two: sensorgate bootstrap --help");
-        }
         tracing::info!(http = %urls.http, admin = %urls.admin, data_dir = %config.data_dir.display(), "Serving.");
         Ok(Self { control, urls, tasks, _data_dir: data_dir })
     }
@@ -153,6 +150,17 @@ impl App {
     #[must_use]
     pub fn urls(&self) -> Urls {
         self.urls.clone()
+    }
+
+    /// Says so in the log when nobody could sign in: everything answers then, and nothing can be done.
+    ///
+    /// # Errors
+    /// When the control plane cannot be read.
+    pub async fn warn_without_administrators(&self) -> Result<()> {
+        if self.control.organisations().await?.is_empty() {
+            tracing::warn!("There is no administrator yet. Stop the service and make two: sensorgate bootstrap --help");
+        }
+        Ok(())
     }
 
     /// Makes an organisation with two administrators in the running service.
