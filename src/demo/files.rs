@@ -56,6 +56,7 @@ pub(super) fn write(data_dir: &Path, onboarded: &Onboarded) -> Result<()> {
         "admins": admins, "equipment": equipment,
     });
     let (email, password) = &onboarded.admins[0];
+    let mqtt = mqtt_lines(onboarded.mqtt_url.as_deref());
     let lines = [
         ("HTTP_URL", &onboarded.http_url),
         ("ADMIN_URL", &onboarded.admin_url),
@@ -68,7 +69,32 @@ pub(super) fn write(data_dir: &Path, onboarded: &Onboarded) -> Result<()> {
         ("ADMIN_EMAIL", email),
         ("ADMIN_PASSWORD", password),
     ];
-    let env: String = lines.iter().map(|(name, value)| format!("export {name}='{value}'\n")).collect();
+    let lines = lines.into_iter().chain(mqtt.iter().map(|(name, value)| (*name, value)));
+    let env: String = lines.map(|(name, value)| format!("export {name}='{value}'\n")).collect();
     write_private(&data_dir.join("demo.env"), &env)?;
     write_private(&data_dir.join("demo.json"), &format!("{all:#}\n"))
+}
+
+/// The address of the MQTT listener, whole and in the two parts that client libraries ask for.
+fn mqtt_lines(url: Option<&str>) -> Vec<(&'static str, String)> {
+    let Some((url, (host, port))) =
+        url.and_then(|url| Some((url, url.split_once("://")?.1.trim_end_matches('/').rsplit_once(':')?)))
+    else {
+        return Vec::new();
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    vec![("MQTT_URL", url.to_owned()), ("MQTT_HOST", host.to_owned()), ("MQTT_PORT", port.to_owned())]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mqtt_lines;
+
+    #[test]
+    fn the_parts_of_the_mqtt_address_are_named_one_by_one() {
+        let named = |url| mqtt_lines(Some(url)).into_iter().map(|(_, value)| value).collect::<Vec<_>>();
+        assert_eq!(named("mqtt://127.0.0.1:1883"), ["mqtt://127.0.0.1:1883", "127.0.0.1", "1883"]);
+        assert_eq!(named("mqtt://[::1]:1883"), ["mqtt://[::1]:1883", "::1", "1883"]);
+        assert!(mqtt_lines(None).is_empty());
+    }
 }
