@@ -22,9 +22,17 @@ enum Task {
         #[arg(long)]
         only: Option<String>,
     },
+    /// Fetches the programs and packages that the tests talk to.
+    Fetch,
 }
 
 fn main() -> ExitCode {
-    let Task::Test { only } = Arguments::parse().task;
-    steps::run(only.as_deref())
+    match Arguments::parse().task {
+        Task::Test { only } => steps::run(only.as_deref()),
+        Task::Fetch => {
+            let gaps = packages::missing();
+            gaps.iter().for_each(|gap| steps::say(&format!("Not available: {gap}")));
+            if gaps.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+    }
 }

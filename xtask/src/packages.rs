@@ -19,25 +19,47 @@ pub(crate) enum Found {
 
 /// What of the tests' counterparts cannot be had; each a sentence. Fetches what is missing first.
 pub(crate) fn missing() -> Vec<String> {
-    let mut gaps = Vec::new();
-    if let Err(why) = oidc_provider() {
-        gaps.push(why);
-    }
-    gaps
+    [npm("oidc-provider", "tests/fixtures/oidc-provider"), npm("mqtt", "examples/node"), paho()]
+        .into_iter()
+        .filter_map(Result::err)
+        .collect()
 }
 
-/// The npm package `oidc-provider`, a token issuer that is not ours.
-fn oidc_provider() -> Result<(), String> {
-    let folder = root().join("tests/fixtures/oidc-provider");
-    if folder.join("node_modules/oidc-provider").is_dir() {
+/// An npm package, by the lockfile in `folder`: `oidc-provider`, a token issuer that is not ours, and `mqtt` (MQTT.js).
+fn npm(package: &str, folder: &str) -> Result<(), String> {
+    let folder = root().join(folder);
+    let (lock, stamp) = (folder.join("package-lock.json"), folder.join("node_modules/.fetched"));
+    let locked = fs::read(&lock).map_err(|error| format!("{}: {error}", lock.display()))?;
+    if fs::read(&stamp).is_ok_and(|fetched| fetched == locked) {
         return Ok(());
     }
     if !has("npm") {
-        return Err("npm is not installed, so the oidc-provider package cannot be fetched".to_owned());
+        return Err(format!("npm is not installed, so the package {package} cannot be fetched"));
     }
-    say("Fetching the npm package oidc-provider …");
-    succeed(Command::new("npm").args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]).current_dir(folder))
-        .map_err(|why| format!("npm package oidc-provider: {why}"))
+    say(&format!("Fetching the npm package {package} …"));
+    succeed(Command::new("npm").args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]).current_dir(&folder))
+        .map_err(|why| format!("npm package {package}: {why}"))?;
+    fs::write(&stamp, locked).map_err(|error| format!("{}: {error}", stamp.display()))
+}
+
+/// The Python package paho-mqtt, the MQTT client of the Python example, in an environment of its own.
+fn paho() -> Result<(), String> {
+    let folder = root().join("target/xtask/paho");
+    let requirements = root().join("examples/python/requirements.txt");
+    let stamp = folder.join("fetched");
+    let wanted = fs::read(&requirements).map_err(|error| format!("{}: {error}", requirements.display()))?;
+    if fs::read(&stamp).is_ok_and(|fetched| fetched == wanted) {
+        return Ok(());
+    }
+    if !has("python3") {
+        return Err("python3 is not installed, so the package paho-mqtt cannot be fetched".to_owned());
+    }
+    say("Fetching the Python package paho-mqtt …");
+    let pip = ["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", "--requirement"];
+    succeed(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))
+        .and_then(|()| succeed(Command::new(folder.join("bin/python3")).args(pip).arg(requirements)))
+        .map_err(|why| format!("Python package paho-mqtt: {why}"))?;
+    fs::write(&stamp, wanted).map_err(|error| format!("{}: {error}", stamp.display()))
 }
 
 /// `cargo-deny`: on the path, fetched before, or fetched now.
