@@ -76,7 +76,8 @@ impl Authenticator {
             Some(credential) => self.authenticate_credential(&credential, call).await,
             None => {
                 self.shut_out(call)?;
-                Err(self.fail(call, ProblemCode::MissingCredential, Cause::MissingCredential, None))
+                let denial = self.refuse(call, ProblemCode::MissingCredential, Cause::MissingCredential, None);
+                Err(self.count_failure(denial, call))
             }
         }
     }
@@ -87,6 +88,21 @@ impl Authenticator {
     /// The first check that fails.
     pub async fn authenticate_credential(&self, credential: &Credential<'_>, call: &Call) -> Result<Principal, Denial> {
         self.shut_out(call)?;
+        self.identify_caller(credential, call).await.map_err(|denial| self.count_failure(denial, call))
+    }
+
+    /// The same for a message that a trusted relay (an MQTT broker) passes on: `call.addr` is the relay's, which the
+    /// allowlist is held against. Failures are neither counted nor consulted, because all senders share that address
+    /// and one of them must not shut the others out.
+    ///
+    /// # Errors
+    /// The first check that fails.
+    pub async fn authenticate_relayed(&self, credential: &Credential<'_>, call: &Call) -> Result<Principal, Denial> {
+        self.identify_caller(credential, call).await
+    }
+
+    /// Token, key, status, binding, allowlist: who it is, whatever became of others at the same address.
+    async fn identify_caller(&self, credential: &Credential<'_>, call: &Call) -> Result<Principal, Denial> {
         let token = match self.verifier.verify(credential.token, call.now_us).await {
             Ok(token) => token,
             Err(error) => return Err(self.refuse_token(call, &error)),
@@ -176,7 +192,7 @@ impl Authenticator {
 
     /// The integration behind the key. The form is checked before anything is hashed.
     fn identify(&self, api_key: &str, call: &Call) -> Result<(Arc<Integration>, u64), Denial> {
-        let generic = |cause| self.fail(call, ProblemCode::Unauthorized, cause, None);
+        let generic = |cause| self.refuse(call, ProblemCode::Unauthorized, cause, None);
         let key = ApiKey::parse(api_key).map_err(|_| generic(Cause::KeyMalformed))?;
         let entry = self.registry.key(&key.hash()).ok_or_else(|| generic(Cause::KeyUnknown))?;
         Ok((entry.integration, entry.generation))
@@ -190,39 +206,45 @@ impl Authenticator {
         } else {
             return Ok(());
         };
-        Err(self.fail(call, ProblemCode::Unauthorized, cause, Some(facts)))
+        Err(self.refuse(call, ProblemCode::Unauthorized, cause, Some(facts)))
     }
 
     fn check_binding(&self, facts: &IntegrationFacts, token: &VerifiedToken, call: &Call) -> Result<(), Denial> {
         if facts.client.as_ref() == Some(&token.client) {
             return Ok(());
         }
-        Err(self.fail(call, ProblemCode::Unauthorized, Cause::CredentialMismatch, Some(facts)))
+        Err(self.refuse(call, ProblemCode::Unauthorized, Cause::CredentialMismatch, Some(facts)))
     }
 
     fn refuse_token(&self, call: &Call, error: &TokenError) -> Denial {
         let problem = error.problem();
         if problem != ProblemCode::IssuerUnavailable {
-            return self.fail(call, problem, Cause::Token(error.cause()), None);
+            return self.refuse(call, problem, Cause::Token(error.cause()), None);
         }
-        // Our own trouble, so it does not count against the caller.
-        let rate = self.failures.rate_state(call.addr, call.now_s());
-        let cause = Cause::Token(error.cause());
-        Denial { problem, cause, rate, retry_after_s: Some(ISSUER_RETRY_S), detail: None, integration_id: None }
+        let denial = self.refuse(call, problem, Cause::Token(error.cause()), None);
+        Denial { retry_after_s: Some(ISSUER_RETRY_S), ..denial }
     }
 
-    /// A 401: counted against the address, and shown the anonymous figures whatever its cause.
-    fn fail(&self, call: &Call, problem: ProblemCode, cause: Cause, facts: Option<&IntegrationFacts>) -> Denial {
-        let now_s = call.now_s();
-        self.failures.count(call.addr, now_s);
+    /// A refusal before both credentials are proved: shown the anonymous figures whatever its cause.
+    fn refuse(&self, call: &Call, problem: ProblemCode, cause: Cause, facts: Option<&IntegrationFacts>) -> Denial {
         Denial {
             problem,
             cause,
-            rate: self.failures.rate_state(call.addr, now_s),
+            rate: self.failures.rate_state(call.addr, call.now_s()),
             retry_after_s: None,
             detail: None,
             integration_id: facts.map(|facts| facts.id),
         }
+    }
+
+    /// Counts a 401 against the address. A 403 proves who it was, and a 503 is our own trouble.
+    fn count_failure(&self, denial: Denial, call: &Call) -> Denial {
+        if denial.problem.status() != 401 {
+            return denial;
+        }
+        let now_s = call.now_s();
+        self.failures.count(call.addr, now_s);
+        Denial { rate: self.failures.rate_state(call.addr, now_s), ..denial }
     }
 }
 
@@ -239,4 +261,49 @@ fn scope_missing(principal: &Principal, scope: Scope, rate: RateState) -> Denial
 
 fn seconds(now_us: i64) -> u64 {
     u64::try_from(now_us / 1_000_000).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{
+        auth::{
+            jwks::InProcess,
+            jwt::{IssuerConfig, TrustedIssuer},
+        },
+        telemetry::health::Health,
+    };
+
+    fn authenticator(failures_per_minute: u32) -> Authenticator {
+        let file: toml::Table = toml::from_str(crate::config::DEFAULT_TOML).expect("the defaults");
+        let mut config: Config = file["auth"].clone().try_into().expect("[auth]");
+        config.failures_per_minute = failures_per_minute;
+        let keys = Arc::new(InProcess::new(|| Bytes::from_static(b"{\"keys\":[]}")));
+        let trusted = TrustedIssuer::in_process(IssuerConfig::embedded("https://issuer.test/", "audience"), keys);
+        let verifier = Verifier::new(&config.tokens, vec![trusted], None, Health::default()).expect("a verifier");
+        Authenticator::new(Arc::new(Registry::new(10)), Arc::new(verifier), &config)
+    }
+
+    // api.md §2 (cluster mode): all senders of a broker share its address, so one of them cannot shut the others out.
+    #[tokio::test]
+    async fn failures_behind_a_relay_are_neither_counted_nor_consulted() {
+        let authenticator = authenticator(3);
+        let call =
+            Call { addr: [192, 0, 2, 7].into(), request_id: RequestId::generate(), now_us: 1_700_000_000_000_000 };
+        let guess = Credential { api_key: "grq_live_guess", token: "a.b.c" };
+        for _ in 0..10 {
+            let denial = authenticator.authenticate_relayed(&guess, &call).await.expect_err("a guess");
+            assert_eq!(denial.problem, ProblemCode::TokenInvalid);
+        }
+        for _ in 0..4 {
+            let denial = authenticator.authenticate_credential(&guess, &call).await.expect_err("a guess");
+            assert_eq!(denial.problem, ProblemCode::TokenInvalid, "the relay's failures did not count");
+        }
+        let denial = authenticator.authenticate_credential(&guess, &call).await.expect_err("shut out");
+        assert_eq!(denial.problem, ProblemCode::TooManyFailures);
+        let denial = authenticator.authenticate_relayed(&guess, &call).await.expect_err("a guess");
+        assert_eq!(denial.problem, ProblemCode::TokenInvalid, "the relay is not shut out for others at its address");
+    }
 }

@@ -28,21 +28,33 @@ impl<'a> Credential<'a> {
     /// Nothing else is a place for a credential: no query, no cookie, no body.
     #[must_use]
     pub fn from_headers(headers: &'a HeaderMap) -> Option<Self> {
-        let api_key = single(headers, &API_KEY)?;
-        let authorization = single(headers, &AUTHORIZATION)?;
+        Self::from_texts(single(headers, &API_KEY)?, single(headers, &AUTHORIZATION)?)
+    }
+
+    /// The same from the two values, each of which came exactly once, under whatever names a protocol has for them.
+    #[must_use]
+    pub fn from_texts(api_key: &'a str, authorization: &'a str) -> Option<Self> {
+        if !is_sane(api_key) || !is_sane(authorization) {
+            return None;
+        }
         let (scheme, token) = authorization.split_once(' ')?;
         let token = token.trim_matches(' ');
         (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(Self { api_key, token })
     }
 }
 
+fn is_sane(value: &str) -> bool {
+    (1..=VALUE_BYTES_MAX).contains(&value.len())
+        && value.bytes().all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte))
+}
+
 fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?;
-    if values.next().is_some() || value.len() > VALUE_BYTES_MAX {
+    if values.next().is_some() {
         return None;
     }
-    value.to_str().ok().filter(|text| !text.is_empty())
+    value.to_str().ok()
 }
 
 #[cfg(test)]
@@ -79,6 +91,18 @@ mod tests {
         ];
         for lines in refused {
             assert_eq!(check(lines), None);
+        }
+    }
+
+    #[test]
+    fn texts_are_held_to_the_same_form() {
+        let check = |api_key: &str, authorization: &str| Credential::from_texts(api_key, authorization).is_some();
+        assert!(check("k", "Bearer t"));
+        let long = "k".repeat(VALUE_BYTES_MAX + 1);
+        for (api_key, authorization) in
+            [("", "Bearer t"), ("k", ""), ("k", "t"), (&long, "Bearer t"), ("k\u{e9}", "Bearer t")]
+        {
+            assert!(!check(api_key, authorization), "{api_key:.9} {authorization}");
         }
     }
 

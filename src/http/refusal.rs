@@ -12,7 +12,7 @@ use super::reply::{ReplyBody, full};
 use crate::{
     auth::{Denial, RateState},
     ingest::Refused,
-    model::{IntegrationId, ProblemCode, RequestId},
+    model::{IntegrationId, ProblemCode, ProblemDocument, RequestId},
 };
 
 /// Seconds to wait before a 503 or 429 is tried again, where nobody knew better.
@@ -91,24 +91,8 @@ impl Refusal {
     }
 
     fn body(&self, public_url: &str, request_id: RequestId) -> Bytes {
-        #[derive(serde::Serialize)]
-        struct Problem<'a> {
-            r#type: String,
-            title: &'a str,
-            status: u16,
-            detail: &'a str,
-            code: &'a str,
-            request_id: RequestId,
-        }
-        let problem = Problem {
-            r#type: format!("{public_url}/problems/{}", self.problem.code()),
-            title: self.problem.title(),
-            status: self.problem.status(),
-            detail: self.detail.as_deref().unwrap_or_else(|| self.problem.remedy()),
-            code: self.problem.code(),
-            request_id,
-        };
-        serde_json::to_vec(&problem).expect("texts and numbers can be written as JSON").into()
+        let detail = self.detail.as_deref();
+        ProblemDocument { problem: self.problem, detail, request_id }.to_json(public_url).into()
     }
 }
 

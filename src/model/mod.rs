@@ -9,9 +9,11 @@ pub mod ids;
 pub mod integration;
 pub mod metric;
 pub mod problem;
+pub mod problem_document;
 pub mod reading;
 pub mod record;
 pub mod scope;
+pub mod topic;
 
 pub use api_key::{ApiKey, ClientSecret, SecretFormatError};
 pub use client_facts::ClientKey;
@@ -21,5 +23,6 @@ pub use ids::{EquipmentId, IntegrationId, OrganisationId, RequestId, UserId};
 pub use integration::{IntegrationFacts, KeyFact, Status};
 pub use metric::{Metric, MetricNumber, MetricTable};
 pub use problem::ProblemCode;
+pub use problem_document::ProblemDocument;
 pub use reading::{Quality, Reading, SeriesId};
 pub use scope::{Scope, ScopeSet};

@@ -1,5 +1,6 @@
 //! The project's own tasks. `cargo xtask test` is everything that has to be green before a change lands.
 
+mod mosquitto;
 mod packages;
 mod steps;
 

