@@ -98,6 +98,9 @@ struct Listeners {
     /// Address of the integration API; port 0 picks a free one.
     #[arg(long, value_name = "ADDR")]
     http: Option<SocketAddr>,
+    /// Address of the integration API over MQTT; port 0 picks a free one.
+    #[arg(long, value_name = "ADDR")]
+    mqtt: Option<SocketAddr>,
     /// Address of the administrators' API; port 0 picks a free one.
     #[arg(long, value_name = "ADDR")]
     admin: Option<SocketAddr>,
@@ -120,9 +123,11 @@ impl Arguments {
             config.data_dir.clone_from(data_dir);
         }
         config.http.address = listeners.http.unwrap_or(config.http.address);
+        config.mqtt.address = listeners.mqtt.unwrap_or(config.mqtt.address);
         config.admin.address = listeners.admin.unwrap_or(config.admin.address);
         if matches!(self.command, Command::Demo { .. }) {
-            demo::avoid_taken_ports(&mut config, listeners.http.is_none(), listeners.admin.is_none());
+            let named = [listeners.http, listeners.mqtt, listeners.admin].map(|address| address.is_some());
+            demo::avoid_taken_ports(&mut config, named);
         }
         Ok(config)
     }

@@ -62,6 +62,8 @@ pub struct Config {
     pub listener: crate::listener::Config,
     /// The integration API.
     pub http: crate::http::Config,
+    /// The integration API over MQTT.
+    pub mqtt: crate::mqtt::Config,
     /// Who is let in.
     pub auth: crate::auth::Config,
     /// The embedded token issuer.
@@ -112,6 +114,11 @@ impl Config {
         self.http.check().map_err(Error::Check)?;
         if self.http.body_bytes_max > usize::try_from(self.ingest.in_flight_bytes_max).unwrap_or(usize::MAX) {
             let (key, value) = ("http.body_bytes_max", self.http.body_bytes_max);
+            return Err(Error::Check(format!("{key} = {value} is more than ingest.in_flight_bytes_max")));
+        }
+        self.mqtt.check().map_err(Error::Check)?;
+        if self.mqtt.packet_bytes_max > usize::try_from(self.ingest.in_flight_bytes_max).unwrap_or(usize::MAX) {
+            let (key, value) = ("mqtt.packet_bytes_max", self.mqtt.packet_bytes_max);
             return Err(Error::Check(format!("{key} = {value} is more than ingest.in_flight_bytes_max")));
         }
         self.auth.check().map_err(Error::Check)?;

@@ -28,6 +28,7 @@ pub mod ingest;
 pub mod issuer;
 pub mod listener;
 pub mod model;
+pub mod mqtt;
 pub mod spool;
 pub mod store;
 pub mod telemetry;

@@ -20,6 +20,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("auth", &[]),
     ("ingest", &["auth", "spool"]),
     ("http", &["ingest", "auth", "listener"]),
+    ("mqtt", &["ingest", "auth", "listener"]),
     ("delivery", &["spool", "store"]),
     ("admin", &["control", "store", "listener"]),
 ];

@@ -241,7 +241,9 @@ fn launch(
         _ => 0,
     };
     let mut words: Vec<String> = match spec.kind {
-        ServerKind::Sensorgate => ["serve", "--http", &http, "--admin", &admin, "--data-dir"].map(str::to_owned).into(),
+        ServerKind::Sensorgate => ["serve", "--http", &http, "--mqtt", "127.0.0.1:0", "--admin", &admin, "--data-dir"]
+            .map(str::to_owned)
+            .into(),
         ServerKind::FloorDrop => ["floor", "drop", "--http", &http].map(str::to_owned).into(),
         ServerKind::FloorParse => ["floor", "parse", "--http", &http].map(str::to_owned).into(),
         ServerKind::Command => spec.command[1..]

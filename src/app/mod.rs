@@ -20,6 +20,7 @@ use crate::{
     http, ingest,
     issuer::Issuer,
     model::{MetricTable, OrganisationId},
+    mqtt,
     telemetry::{self, health::Health},
 };
 use data_dir::DataDir;
@@ -105,8 +106,9 @@ impl App {
         tasks.save_usage(sync, control.clone());
 
         let http_tcp = bind(config.http.address, "http.address").await?;
+        let mqtt_tcp = if config.mqtt.enabled { Some(bind(config.mqtt.address, "mqtt.address").await?) } else { None };
         let admin_tcp = bind(config.admin.address, "admin.address").await?;
-        let urls = Urls::new(config, &http_tcp, &admin_tcp)?;
+        let urls = Urls::new(config, &http_tcp, mqtt_tcp.as_ref(), &admin_tcp)?;
 
         let issuer = open_issuer(config, &urls, &mut tasks)?;
         let authenticator = authenticator(config, issuer.as_ref(), registry, &health, &mut tasks)?;
@@ -114,7 +116,7 @@ impl App {
         tasks.maintain(Arc::clone(&store), config.store.maintenance_interval());
         let writer = tasks.deliver(config, spool, Arc::clone(&store), &health)?;
 
-        let ingest = ingest::Ingest::new(config.ingest.clone(), table.clone(), writer);
+        let ingest = Arc::new(ingest::Ingest::new(config.ingest.clone(), table.clone(), writer));
         let surface = http::Surface {
             openapi: openapi_json().into(),
             open: issuer.into_iter().flat_map(|issuer| directory::routes(issuer, control.clone())).collect(),
@@ -124,14 +126,17 @@ impl App {
             .context("kept answers")?;
         let edge = http::Edge::new(http::Args {
             config: config.http.clone(),
-            door: authenticator,
+            door: Arc::clone(&authenticator),
             budget: ingest.budget().clone(),
-            intake: Arc::new(ingest),
+            intake: Arc::clone(&ingest),
             surface,
             idempotency,
             journal: Arc::new(http::LogJournal),
         });
         tasks.serve_http(edge, http_tcp, config)?;
+        if let Some(tcp) = mqtt_tcp {
+            tasks.serve_mqtt(mqtt_edge(config, authenticator, ingest), tcp, config);
+        }
         let router = admin::router(admin::Admin::new(admin::Parts {
             config: config.admin.clone(),
             control: control.clone(),
@@ -142,7 +147,7 @@ impl App {
             problems_url: format!("{}/problems", config.http.public_url.trim_end_matches('/')),
         }));
         tasks.serve_admin(router, admin_tcp, config)?;
-        tracing::info!(http = %urls.http, admin = %urls.admin, data_dir = %config.data_dir.display(), "Serving.");
+        tracing::info!(http = %urls.http, mqtt = urls.mqtt, admin = %urls.admin, data_dir = %config.data_dir.display(), "Serving.");
         Ok(Self { control, urls, tasks, _data_dir: data_dir })
     }
 
@@ -213,6 +218,16 @@ async fn metric_table(config: &Config, control: &Control) -> Result<MetricTable>
 
 async fn bind(address: std::net::SocketAddr, key: &str) -> Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {key} = {address}"))
+}
+
+fn mqtt_edge(config: &Config, door: Arc<Authenticator>, intake: Arc<ingest::Ingest>) -> Arc<mqtt::Edge> {
+    mqtt::Edge::new(mqtt::Args {
+        config: config.mqtt.clone(),
+        door,
+        budget: intake.budget().clone(),
+        intake,
+        public_url: config.http.public_url.clone(),
+    })
 }
 
 fn open_issuer(config: &Config, urls: &Urls, tasks: &mut Tasks) -> Result<Option<Arc<Issuer>>> {

@@ -23,7 +23,12 @@ pub struct Urls {
 }
 
 impl Urls {
-    pub(super) fn new(config: &Config, http: &TcpListener, admin: &TcpListener) -> Result<Self> {
+    pub(super) fn new(
+        config: &Config,
+        http: &TcpListener,
+        mqtt: Option<&TcpListener>,
+        admin: &TcpListener,
+    ) -> Result<Self> {
         let url = |tcp: &TcpListener, tls: bool| -> Result<String> {
             let address = tcp.local_addr().context("a bound address")?;
             Ok(format!("{}://{address}", if tls { "https" } else { "http" }))
@@ -31,7 +36,9 @@ impl Urls {
         let http = url(http, config.http.tls.is_set())?;
         let token = if config.issuer.enabled { format!("{http}/oauth/token") } else { String::new() };
         let admin = url(admin, config.admin.tls.is_set())?;
-        Ok(Self { http, mqtt: None, admin, token, audience: config.issuer.audience.clone() })
+        let mqtt = mqtt.map(|tcp| tcp.local_addr().context("a bound address")).transpose()?;
+        let mqtt = mqtt.map(|address| format!("mqtt://{address}"));
+        Ok(Self { http, mqtt, admin, token, audience: config.issuer.audience.clone() })
     }
 
     pub(super) fn write(&self, path: &Path) -> Result<()> {

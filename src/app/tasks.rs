@@ -14,6 +14,7 @@ use crate::{
     http::Edge,
     ingest::Ingest,
     listener::{self, Port, Tls},
+    mqtt,
     spool::{self, Reader, Writer},
     store::{self, Store},
     telemetry::{health::Health, task},
@@ -48,8 +49,9 @@ impl Opening {
 
 /// The tasks by the phase in which they stop.
 pub(super) struct Tasks {
-    http_shutdown: CancellationToken,
-    http: Vec<JoinHandle<()>>,
+    /// Of the integration API, both edges.
+    edge_shutdown: CancellationToken,
+    edges: Vec<JoinHandle<()>>,
     background_shutdown: CancellationToken,
     background: Vec<JoinHandle<()>>,
     writer: Option<Writer>,
@@ -63,8 +65,8 @@ pub(super) struct Tasks {
 impl Tasks {
     pub(super) fn new() -> Self {
         Self {
-            http_shutdown: CancellationToken::new(),
-            http: Vec::new(),
+            edge_shutdown: CancellationToken::new(),
+            edges: Vec::new(),
             background_shutdown: CancellationToken::new(),
             background: Vec::new(),
             writer: None,
@@ -147,9 +149,15 @@ impl Tasks {
             tls: load_tls(&config.http.tls).context("http.tls")?,
             proxy_protocol: config.http.proxy_protocol,
         };
-        let serving = edge.serve(tcp, config.listener.clone(), port, self.http_shutdown.clone());
-        self.http.push(task::spawn("http", serving));
+        let serving = edge.serve(tcp, config.listener.clone(), port, self.edge_shutdown.clone());
+        self.edges.push(task::spawn("http", serving));
         Ok(())
+    }
+
+    /// Serves the integration API over MQTT.
+    pub(super) fn serve_mqtt(&mut self, edge: Arc<mqtt::Edge>, tcp: TcpListener, config: &Config) {
+        let serving = edge.serve(tcp, config.listener.clone(), Port::plain("mqtt"), self.edge_shutdown.clone());
+        self.edges.push(task::spawn("mqtt", serving));
     }
 
     /// Serves the administrators' API and the probes.
@@ -166,8 +174,8 @@ impl Tasks {
 
     /// Stops everything in order.
     pub(super) async fn stop(mut self) -> Result<()> {
-        self.http_shutdown.cancel();
-        finish(self.http).await;
+        self.edge_shutdown.cancel();
+        finish(self.edges).await;
         if let Some(writer) = self.writer.take() {
             writer.shutdown().await;
         }

@@ -115,10 +115,11 @@ impl Session {
 
     /// Waits until the session has to end. Cancel-safe; once ended, it answers at once and for ever.
     pub async fn ended(&mut self) -> SessionEnd {
-        match self.end.wait_for(Option::is_some).await {
-            Ok(end) => end.unwrap_or(SessionEnd::AccessChanged),
+        let end = self.end.wait_for(Option::is_some).await.map_or(None, |end| *end);
+        match end {
+            Some(end) => end,
             // The sender lives in `live`, which we hold.
-            Err(_closed) => std::future::pending().await,
+            None => std::future::pending().await,
         }
     }
 

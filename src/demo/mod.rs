@@ -26,10 +26,11 @@ fn say(line: &str) {
 }
 
 /// A newcomer's first command should not fail for a port that something else uses: where none was named, a free one
-/// is taken then.
-pub(crate) fn avoid_taken_ports(config: &mut Config, http: bool, admin: bool) {
-    for (is_free_to_choose, address) in [(http, &mut config.http.address), (admin, &mut config.admin.address)] {
-        if is_free_to_choose && std::net::TcpListener::bind(*address).is_err() {
+/// is taken then. `named` is which of the addresses of HTTP, MQTT and the administrators' API were.
+pub(crate) fn avoid_taken_ports(config: &mut Config, named: [bool; 3]) {
+    let addresses = [&mut config.http.address, &mut config.mqtt.address, &mut config.admin.address];
+    for (is_named, address) in named.into_iter().zip(addresses) {
+        if !is_named && std::net::TcpListener::bind(*address).is_err() {
             address.set_port(0);
         }
     }

@@ -73,6 +73,9 @@ problems! {
     InsufficientScope = 403 "insufficient_scope", "Scope missing", retry: false,
         cause: "The integration was not granted the scope that this call needs.",
         remedy: "Ask the administrator for the scope named in the detail.";
+    TopicForbidden = 403 "topic_forbidden", "Topic not allowed", retry: false,
+        cause: "Over MQTT: the topic, or the response topic, is not one of the integration's own.",
+        remedy: "Publish to grq/v1/{integration_id}/readings; a response topic is grq/v1/{integration_id}/results or below.";
     RateLimited = 429 "rate_limited", "Too many requests", retry: true,
         cause: "The integration has used up its requests of this minute.",
         remedy: "Wait until X-RateLimit-Reset, then go on; add jitter when many senders share a limit.";

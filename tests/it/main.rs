@@ -13,5 +13,6 @@ mod auth;
 mod barrier;
 mod batch;
 mod limits;
+mod mqtt;
 mod recovery;
 mod start;

@@ -12,7 +12,7 @@ fn text(bytes: &[u8]) -> String {
 
 fn serve(variables: &[(&str, &str)], data: &std::path::Path) -> Output {
     sensorgate()
-        .args(["serve", "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data-dir"])
+        .args(["serve", "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data-dir"])
         .arg(data)
         .envs(variables.iter().copied())
         .output()
@@ -66,7 +66,17 @@ fn the_demo_stores_and_reads_back_every_reading() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("demo");
     let output = sensorgate()
-        .args(["demo", "--once", "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data-dir"])
+        .args([
+            "demo",
+            "--once",
+            "--http",
+            "127.0.0.1:0",
+            "--mqtt",
+            "127.0.0.1:0",
+            "--admin",
+            "127.0.0.1:0",
+            "--data-dir",
+        ])
         .arg(&data)
         .output()
         .expect("the binary starts");
@@ -82,7 +92,17 @@ fn the_demo_stores_and_reads_back_every_reading() {
         std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(data.join("demo.env")).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
     let again = sensorgate()
-        .args(["demo", "--once", "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data-dir"])
+        .args([
+            "demo",
+            "--once",
+            "--http",
+            "127.0.0.1:0",
+            "--mqtt",
+            "127.0.0.1:0",
+            "--admin",
+            "127.0.0.1:0",
+            "--data-dir",
+        ])
         .arg(&data)
         .output()
         .expect("the binary starts");

@@ -70,7 +70,7 @@ impl Facility {
     pub async fn with(variables: &[(&str, &str)]) -> Self {
         let mut server = Server::prepare(variables);
         let admins = server.bootstrap("Greenhouse", ["alice@example.org", "bob@example.org"]);
-        server.launch("127.0.0.1:0", "127.0.0.1:0");
+        server.launch("127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0");
         // No connection is kept: a server that was killed leaves dead ones behind, and a POST is not sent twice by itself.
         let client = Client::builder().pool_max_idle_per_host(0).build().expect("a client");
         let passwords = ["correct horse battery alice".to_owned(), "correct horse battery bob".to_owned()];

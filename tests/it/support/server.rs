@@ -18,6 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Server {
     pub data: PathBuf,
     pub http_url: String,
+    pub mqtt_url: String,
     pub admin_url: String,
     pub token_url: String,
     pub audience: String,
@@ -48,7 +49,7 @@ impl Server {
     /// A server whose configuration differs in these variables (`SENSORGATE__ROOM__KEY`).
     pub fn start_with(variables: &[(&str, &str)]) -> Self {
         let mut server = Self::prepare(variables);
-        server.launch("127.0.0.1:0", "127.0.0.1:0");
+        server.launch("127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0");
         server
     }
 
@@ -58,6 +59,7 @@ impl Server {
         Self {
             data: folder.path().join("data"),
             http_url: String::new(),
+            mqtt_url: String::new(),
             admin_url: String::new(),
             token_url: String::new(),
             audience: String::new(),
@@ -85,13 +87,13 @@ impl Server {
     }
 
     /// Starts it on these addresses and waits until its listeners are open.
-    pub fn launch(&mut self, http: &str, admin: &str) {
+    pub fn launch(&mut self, http: &str, mqtt: &str, admin: &str) {
         let ready = self.folder.path().join(format!("ready-{}.json", self.starts));
         let log = File::create(self.log_path(self.starts)).expect("a log file");
         self.starts += 1;
         let child = sensorgate()
             .arg("serve")
-            .args(["--http", http, "--admin", admin])
+            .args(["--http", http, "--mqtt", mqtt, "--admin", admin])
             .arg("--data-dir")
             .arg(&self.data)
             .arg("--ready-file")
@@ -117,6 +119,7 @@ impl Server {
         let urls: Value = serde_json::from_str(&text).expect("JSON in the ready file");
         let url = |name: &str| urls[name].as_str().unwrap_or_else(|| panic!("{name} in {text}")).to_owned();
         self.http_url = url("http_url");
+        self.mqtt_url = url("mqtt_url");
         self.admin_url = url("admin_url");
         self.token_url = url("token_url");
         self.audience = url("audience");
@@ -153,8 +156,8 @@ impl Server {
 
     /// Starts it again on the same directory and, so that clients find it, on the same ports.
     pub fn restart(&mut self) {
-        let (http, admin) = (authority(&self.http_url), authority(&self.admin_url));
-        self.launch(&http, &admin);
+        let [http, mqtt, admin] = [&self.http_url, &self.mqtt_url, &self.admin_url].map(|url| authority(url));
+        self.launch(&http, &mqtt, &admin);
     }
 
     /// Changes one variable for the next start.
@@ -194,7 +197,8 @@ impl Server {
 }
 
 fn authority(url: &str) -> String {
-    url.trim_start_matches("http://").trim_start_matches("https://").trim_end_matches('/').to_owned()
+    let (_scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    rest.trim_end_matches('/').to_owned()
 }
 
 impl Drop for Server {

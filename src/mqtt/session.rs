@@ -1,0 +1,443 @@
+//! The life of a session: one task that reads, writes, answers and watches its timers, and never waits for one of them
+//! alone.
+
+use std::{io, pin::Pin, sync::Arc, time::Duration};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Instant, Sleep, sleep_until, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    audience::{Audience, Delivery, Message, Subscriptions},
+    codec::Codec,
+    connect::Connected,
+    edge::Edge,
+    ending::Ending,
+    packet::{Out, Packet, Publish, Qos, Version},
+    publish::{self, Judged, Waiting},
+    receipts::{Pending, Receipts, Room},
+    results::Unacked,
+    subscribe,
+    verdict::{Outcome, Verdict},
+    wire::{Arrived, Head, Wire},
+};
+use crate::auth;
+
+/// Everything of one session.
+pub(super) struct Session<S> {
+    pub(super) edge: Arc<Edge>,
+    pub(super) wire: Wire<S>,
+    pub(super) codec: Codec,
+    pub(super) session: auth::Session,
+    audience: Arc<Audience>,
+    subscriptions: Option<Subscriptions>,
+    unacked: Unacked,
+    receipts: Receipts,
+    waiting: Waiting,
+    /// Room for the publish that is being read.
+    room: Option<Room>,
+    phase: Phase,
+    clock: Clock,
+}
+
+/// How far the session is.
+#[derive(Debug, Clone, Copy)]
+enum Phase {
+    /// It reads and answers.
+    Serving,
+    /// It reads no more; what is under way is answered before it ends.
+    Finishing(Ending),
+    /// The client is gone; what is under way is finished for those who read its results elsewhere.
+    Abandoned(Ending),
+}
+
+/// What a session has to look at by itself.
+struct Clock {
+    alarm: Pin<Box<Sleep>>,
+    /// How long the client may be silent.
+    patience: Duration,
+    /// The token's end.
+    expires: Instant,
+    /// When the last packet came, or reading began again.
+    heard: Instant,
+    /// Since when the packet that is being read is.
+    packet_since: Option<Instant>,
+    /// Since when nothing of what is unsent was taken, and how much had been written then.
+    unsent_since: Option<(Instant, u64)>,
+    was_reading: bool,
+}
+
+/// What happened.
+enum Step {
+    Alarm,
+    Stop,
+    Answer(Pending, Outcome),
+    Room(Option<Room>),
+    Deliver(Delivery),
+    Arrived(io::Result<Arrived>),
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    pub(super) fn new(edge: &Arc<Edge>, wire: Wire<S>, connected: Connected) -> Self {
+        let Connected { codec, session, audience, patience, expires, results_unacked_max } = connected;
+        let now = Instant::now();
+        Self {
+            receipts: Receipts::new(Arc::clone(&edge.intake), edge.config.hold()),
+            edge: Arc::clone(edge),
+            wire,
+            codec,
+            session,
+            audience,
+            subscriptions: None,
+            unacked: Unacked::new(results_unacked_max),
+            waiting: Waiting::Nothing,
+            room: None,
+            phase: Phase::Serving,
+            clock: Clock {
+                alarm: Box::pin(sleep_until(expires.min(now + patience))),
+                patience,
+                expires,
+                heard: now,
+                packet_since: None,
+                unsent_since: None,
+                was_reading: true,
+            },
+        }
+    }
+
+    /// Serves until the session has to end, and tells why.
+    pub(super) async fn run(&mut self, shutdown: &CancellationToken) -> Ending {
+        loop {
+            if let Some(ending) = self.is_over() {
+                return ending;
+            }
+            let is_reading = self.is_reading();
+            self.arm(is_reading);
+            let (is_serving, is_heard) =
+                (matches!(self.phase, Phase::Serving), !matches!(self.phase, Phase::Abandoned(_)));
+            let can_deliver = is_heard
+                && self.subscriptions.is_some()
+                && self.unacked.has_room()
+                && self.wire.unsent.len() < self.edge.config.unsent_bytes_max;
+            let step = tokio::select! {
+                biased;
+                end = self.session.ended() => return end.into(),
+                () = &mut self.clock.alarm => Step::Alarm,
+                () = shutdown.cancelled(), if is_serving => Step::Stop,
+                (pending, outcome) = self.receipts.next(), if !self.receipts.is_empty() => {
+                    Step::Answer(pending, outcome)
+                }
+                room = self.waiting.room() => Step::Room(room),
+                delivery = next_delivery(&mut self.subscriptions), if can_deliver => Step::Deliver(delivery),
+                arrived = self.wire.next(is_reading), if is_heard => Step::Arrived(arrived),
+            };
+            match self.take(step) {
+                Ok(()) => {}
+                // Refused behind the gate: whoever shut it tells us at once why.
+                Err(Ending::AccessChanged) => {
+                    let told = timeout(self.edge.config.close_timeout(), self.session.ended()).await;
+                    return told.map_or(Ending::AccessChanged, Into::into);
+                }
+                Err(ending) => return ending,
+            }
+        }
+    }
+
+    /// Whether what had to be finished is finished.
+    fn is_over(&self) -> Option<Ending> {
+        match self.phase {
+            Phase::Finishing(ending) | Phase::Abandoned(ending) if self.receipts.is_empty() => Some(ending),
+            Phase::Serving | Phase::Finishing(_) | Phase::Abandoned(_) => None,
+        }
+    }
+
+    /// Whether there is room for what the client sends: it is not read otherwise, and waits in the client's hands.
+    fn is_reading(&self) -> bool {
+        let max = usize::from(self.edge.config.receive_maximum);
+        let is_full = match self.codec.version() {
+            // 3.1.1 knows no receive maximum, so nothing more is read.
+            Version::V3 => self.receipts.len() >= max,
+            // Who sends more at QoS 1 than was announced is to be noticed.
+            Version::V5 => self.receipts.len() - self.receipts.unacknowledged() >= max,
+        };
+        matches!(self.phase, Phase::Serving)
+            && matches!(self.waiting, Waiting::Nothing)
+            && !is_full
+            && self.wire.unsent.len() < self.edge.config.unsent_bytes_max
+    }
+
+    fn take(&mut self, step: Step) -> Result<(), Ending> {
+        match step {
+            Step::Alarm => self.alarm(),
+            Step::Stop => {
+                self.phase = Phase::Finishing(Ending::ShuttingDown);
+                self.waiting = Waiting::Nothing;
+                self.receipts.give_up();
+                Ok(())
+            }
+            Step::Answer(pending, outcome) => self.answer(pending, &outcome),
+            Step::Room(room) => {
+                self.waiting = Waiting::Nothing;
+                self.room = Some(room.ok_or(Ending::TooLarge)?);
+                self.wire.begin();
+                Ok(())
+            }
+            Step::Deliver((message, qos)) => {
+                self.deliver(&message, qos);
+                Ok(())
+            }
+            Step::Arrived(Ok(Arrived::Head(head))) => self.head(head),
+            Step::Arrived(Ok(Arrived::Packet(head, packet))) => {
+                self.clock.heard = Instant::now();
+                self.clock.packet_since = None;
+                let packet = self.codec.decode(head, packet)?;
+                self.packet(packet)
+            }
+            Step::Arrived(Ok(Arrived::Malformed)) => Err(Ending::Malformed),
+            Step::Arrived(Ok(Arrived::End) | Err(_)) => {
+                self.phase = Phase::Abandoned(Ending::Gone);
+                Ok(())
+            }
+        }
+    }
+
+    /// The header of a packet: judged before there is memory for its body.
+    fn head(&mut self, head: Head) -> Result<(), Ending> {
+        const PUBLISH: u8 = 3;
+        const FROM_CLIENTS: [u8; 5] = [4, 8, 10, 12, 14];
+        self.clock.packet_since = Some(Instant::now());
+        if head.kind() != PUBLISH {
+            if !FROM_CLIENTS.contains(&head.kind()) {
+                return Err(Ending::Protocol);
+            }
+            if head.total() > self.edge.config.connect_bytes_max {
+                return Err(Ending::TooLarge);
+            }
+            self.wire.begin();
+            return Ok(());
+        }
+        match head.qos() {
+            0 if head.is_resend() => return Err(Ending::Malformed),
+            0 | 1 => {}
+            2 => return Err(Ending::Qos),
+            _ => return Err(Ending::Malformed),
+        }
+        if head.is_retained() {
+            return Err(Ending::Retain);
+        }
+        if head.total() > self.edge.config.packet_bytes_max {
+            return Err(Ending::TooLarge);
+        }
+        if head.qos() == 1 && self.receipts.unacknowledged() >= usize::from(self.edge.config.receive_maximum) {
+            return Err(Ending::ReceiveMaximum);
+        }
+        match publish::room(&self.edge, &self.audience, head.total()) {
+            Ok(room) => {
+                self.room = Some(room);
+                self.wire.begin();
+            }
+            Err(waiting) => self.waiting = waiting,
+        }
+        Ok(())
+    }
+
+    fn packet(&mut self, packet: Packet) -> Result<(), Ending> {
+        match packet {
+            Packet::Publish(publish) => self.publish(*publish),
+            Packet::PublishAck(id) => {
+                self.unacked.give_back(id);
+                Ok(())
+            }
+            Packet::Subscribe(packet) => {
+                if packet.has_identifier {
+                    return Err(Ending::SubscriptionId);
+                }
+                let granted =
+                    subscribe::subscribe(&self.audience, &mut self.subscriptions, &packet.filters, &self.edge.config);
+                self.send(Out::SubscribeAck(packet.packet_id, &granted))
+            }
+            Packet::Unsubscribe(packet) => {
+                let existed = subscribe::unsubscribe(self.subscriptions.as_ref(), &packet.filters);
+                self.send(Out::UnsubscribeAck(packet.packet_id, &existed))
+            }
+            Packet::Ping => self.send(Out::Pong),
+            Packet::Disconnect => {
+                self.phase = Phase::Abandoned(Ending::Left);
+                Ok(())
+            }
+        }
+    }
+
+    fn publish(&mut self, publish: Publish) -> Result<(), Ending> {
+        let room = self.room.take();
+        if let Some(id) = publish.packet_id
+            && self.receipts.contains(id)
+        {
+            // A resend on the same connection is not of the standard, but harmless: it is answered once.
+            let is_harmless = publish.is_resend && self.codec.version() == Version::V3;
+            return if is_harmless { Ok(()) } else { Err(Ending::Protocol) };
+        }
+        if !publish::is_allowed(&self.audience, &publish) {
+            if self.codec.version() == Version::V3 || publish.packet_id.is_none() {
+                return Err(Ending::Forbidden);
+            }
+            let (pending, _payload) = publish::pending(publish, room);
+            self.receipts.settled(pending, publish::forbidden());
+            return Ok(());
+        }
+        let (pending, payload) = publish::pending(publish, room);
+        self.go_on(publish::admit(&self.edge, &self.session, pending, payload));
+        Ok(())
+    }
+
+    fn go_on(&mut self, judged: Judged) {
+        match judged {
+            Judged::Submit(pending, batch) => self.receipts.submit(pending, batch),
+            Judged::Settled(pending, outcome) => self.receipts.settled(pending, outcome),
+            Judged::Delay(delayed) => self.waiting = Waiting::Window(delayed),
+        }
+    }
+
+    /// Acknowledges a publish whose turn it is, and tells its result.
+    fn answer(&mut self, pending: Pending, outcome: &Outcome) -> Result<(), Ending> {
+        let verdict = outcome.verdict();
+        self.log(&pending, outcome);
+        if let (Verdict::Acked(ack), Some(id)) = (verdict, pending.packet_id) {
+            self.send(Out::PublishAck(id, ack, outcome.words()))?;
+        }
+        // What will be sent again has no result yet; at QoS 0 it will not be.
+        let is_told = match verdict {
+            Verdict::Acked(_) => true,
+            Verdict::Ends(ending) => ending != Ending::AccessChanged && pending.packet_id.is_none(),
+        };
+        if is_told {
+            self.tell(pending, outcome);
+        }
+        match verdict {
+            Verdict::Acked(_) => Ok(()),
+            Verdict::Ends(ending) => Err(ending),
+        }
+    }
+
+    fn log(&self, pending: &Pending, outcome: &Outcome) {
+        tracing::debug!(
+            request_id = %pending.request_id,
+            integration_id = %self.session.integration.facts().id,
+            addr = %self.session.addr,
+            cause = outcome.cause(),
+            latency_us = u64::try_from(pending.arrived.elapsed().as_micros()).unwrap_or(u64::MAX),
+            body_bytes = pending.body_bytes,
+            "publish"
+        );
+    }
+
+    fn tell(&self, pending: Pending, outcome: &Outcome) {
+        let topic = pending.response_topic.unwrap_or_else(|| self.audience.topics.results().into());
+        if self.audience.is_wanted(&topic) {
+            let (payload, content_type) = outcome.message(pending.request_id, &self.edge.public_url);
+            let correlation = pending.correlation;
+            let message = Message { topic, payload: payload.into(), content_type, correlation };
+            let _told = self.audience.tell(&Arc::new(message));
+        }
+    }
+
+    fn deliver(&mut self, message: &Message, qos: Qos) {
+        let id = (qos == Qos::AtLeastOnce).then(|| self.unacked.take());
+        // Larger than the client takes: it is discarded as if it had been sent (MQTT 5 §3.1.2.11.4).
+        if self.codec.encode(Out::Result(message, qos, id), &mut self.wire.unsent).is_err()
+            && let Some(id) = id
+        {
+            self.unacked.give_back(id);
+        }
+    }
+
+    fn send(&mut self, out: Out<'_>) -> Result<(), Ending> {
+        if matches!(self.phase, Phase::Abandoned(_)) {
+            return Ok(());
+        }
+        // An answer that the client has no room for cannot be left out.
+        self.codec.encode(out, &mut self.wire.unsent).map_err(|_| Ending::TooLarge)
+    }
+
+    /// Sets the alarm to the next thing to look at. It is not set later when that moves on: it goes off, finds
+    /// nothing, and is set anew, which is cheaper than to set it with every packet.
+    fn arm(&mut self, is_reading: bool) {
+        let clock = &mut self.clock;
+        if is_reading && !clock.was_reading {
+            // What the client sent meanwhile lay unread: that was not its silence.
+            let now = Instant::now();
+            clock.heard = now;
+            clock.packet_since = clock.packet_since.map(|_| now);
+        }
+        clock.was_reading = is_reading;
+        let written = self.wire.moved_out();
+        clock.unsent_since = match clock.unsent_since {
+            _ if self.wire.unsent.is_empty() => None,
+            Some((since, seen)) if seen == written => Some((since, seen)),
+            _ => Some((Instant::now(), written)),
+        };
+        let next = self.deadlines().map(|(at, _)| at).min().unwrap_or(self.clock.expires);
+        if next < self.clock.alarm.deadline() {
+            self.clock.alarm.as_mut().reset(next);
+        }
+    }
+
+    /// What ends the session, and when.
+    fn deadlines(&self) -> impl Iterator<Item = (Instant, Option<Ending>)> {
+        let (clock, config) = (&self.clock, &self.edge.config);
+        let (silent, packet) = match (clock.was_reading, clock.packet_since) {
+            (false, _) => (None, None),
+            (true, Some(since)) => (None, Some(since + config.packet_timeout())),
+            (true, None) => (Some(clock.heard + clock.patience), None),
+        };
+        let window = match &self.waiting {
+            Waiting::Window(delayed) => Some((delayed.until, None)),
+            Waiting::Nothing | Waiting::Room(_) => None,
+        };
+        let unsent = clock.unsent_since.map(|(since, _)| since + config.unsent_timeout());
+        [
+            Some((clock.expires, Some(Ending::TokenExpired))),
+            silent.map(|at| (at, Some(Ending::Silent))),
+            packet.map(|at| (at, Some(Ending::Slow))),
+            unsent.map(|at| (at, Some(Ending::Slow))),
+            window,
+        ]
+        .into_iter()
+        .flatten()
+    }
+
+    fn alarm(&mut self) -> Result<(), Ending> {
+        let now = Instant::now();
+        let due: Vec<_> = self.deadlines().filter(|(at, _)| *at <= now).map(|(_, ending)| ending).collect();
+        if let Some(ending) = due.iter().find_map(|ending| *ending) {
+            return Err(ending);
+        }
+        if !due.is_empty()
+            && let Waiting::Window(delayed) = std::mem::replace(&mut self.waiting, Waiting::Nothing)
+        {
+            self.go_on(publish::admit_again(&self.edge, *delayed));
+        }
+        let next = self.deadlines().map(|(at, _)| at).min().unwrap_or(self.clock.expires);
+        self.clock.alarm.as_mut().reset(next);
+        Ok(())
+    }
+}
+
+impl Waiting {
+    /// The room that is waited for; never, if it is none. Cancel-safe.
+    async fn room(&mut self) -> Option<Room> {
+        match self {
+            Self::Room(room) => room.as_mut().await,
+            Self::Nothing | Self::Window(_) => std::future::pending().await,
+        }
+    }
+}
+
+async fn next_delivery(subscriptions: &mut Option<Subscriptions>) -> Delivery {
+    match subscriptions {
+        Some(subscriptions) => subscriptions.next().await,
+        None => std::future::pending().await,
+    }
+}
