@@ -134,9 +134,12 @@ impl Server {
 
     /// Asks it to stop and waits for the end.
     pub fn terminate(&mut self) -> ExitStatus {
-        if self.child.as_mut().expect("it runs").try_wait().expect("the child can be asked").is_none() {
-            self.signal("TERM");
-        }
+        self.signal("TERM");
+        self.ended()
+    }
+
+    /// Waits for the end.
+    pub fn ended(&mut self) -> ExitStatus {
         let mut child = self.child.take().expect("it runs");
         let deadline = Instant::now() + PATIENCE;
         loop {
