@@ -55,14 +55,20 @@ pub struct Answer {
 }
 
 /// Why there is no answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
     /// No connection: nothing was sent.
     Connect,
+    /// The server would not have us, for this reason: nothing was sent.
+    Refused(String),
     /// The connection had closed before anything was sent.
     Stale,
     /// Cut while the request was under way: the outcome is unknown.
     Cut,
+    /// The same, and the server said why.
+    Ended(String),
+    /// The server broke the protocol: the outcome is unknown.
+    Protocol(String),
     /// No answer in time: the outcome is unknown.
     Timeout,
 }
@@ -70,19 +76,22 @@ pub enum Failure {
 impl Failure {
     /// The label that it is counted under.
     #[must_use]
-    pub const fn label(self) -> &'static str {
+    pub fn label(&self) -> String {
         match self {
-            Self::Connect => "no connection",
-            Self::Stale => "connection was closed",
-            Self::Cut => "cut before the answer",
-            Self::Timeout => "timed out",
+            Self::Connect => "no connection".to_owned(),
+            Self::Refused(why) => format!("refused: {why}"),
+            Self::Stale => "connection was closed".to_owned(),
+            Self::Cut => "cut before the answer".to_owned(),
+            Self::Ended(why) => format!("cut before the answer: {why}"),
+            Self::Protocol(what) => format!("protocol error: {what}"),
+            Self::Timeout => "timed out".to_owned(),
         }
     }
 
     /// Whether the server may have got the request.
     #[must_use]
-    pub const fn is_unknown(self) -> bool {
-        matches!(self, Self::Cut | Self::Timeout)
+    pub const fn is_unknown(&self) -> bool {
+        matches!(self, Self::Cut | Self::Ended(_) | Self::Protocol(_) | Self::Timeout)
     }
 }
 

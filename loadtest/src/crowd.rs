@@ -1,39 +1,54 @@
 //! Connections that carry no load: idle ones that only stay open, and slow ones that send a few bytes at a time.
-//! Both send `validate_only` batches, so that nothing of theirs is stored.
+//! They send batches of nobody's equipment, over HTTP `validate_only` ones, so that nothing of theirs is stored.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use bytes::BytesMut;
 
 use crate::connection::Envelope;
+use crate::mqtt::visitor::nobodys_batch;
+use crate::mqtt::{Client, Gateway, packet};
 
-/// The request of a member of the crowd: head and body.
+/// What a member of the crowd sends.
 #[derive(Debug, Clone)]
 pub struct Visit {
-    head: Vec<u8>,
-    body: Vec<u8>,
+    /// At once, also by a slow one.
+    hello: Vec<u8>,
+    /// The rest.
+    request: Vec<u8>,
 }
 
 impl Visit {
-    /// A `validate_only` batch with one reading of nobody's equipment.
+    /// Over HTTP: a `validate_only` batch with one reading of nobody's equipment.
     #[must_use]
-    pub fn new(addr: SocketAddr, path: &str, envelope: &Envelope) -> Self {
-        let body = br#"{"readings":[{"external_id":"nobody-here","metric":"temperature","value":20.0}]}"#.to_vec();
-        let mut head = format!("POST {path}?validate_only=true HTTP/1.1\r\nhost: {addr}\r\n").into_bytes();
+    pub fn http(addr: SocketAddr, path: &str, envelope: &Envelope) -> Self {
+        let body = nobodys_batch(1);
+        let mut request = format!("POST {path}?validate_only=true HTTP/1.1\r\nhost: {addr}\r\n").into_bytes();
         for (name, value) in envelope.headers() {
             if name != "host" && name != "content-encoding" {
-                head.extend_from_slice(name.as_str().as_bytes());
-                head.extend_from_slice(b": ");
-                head.extend_from_slice(value.as_bytes());
-                head.extend_from_slice(b"\r\n");
+                request.extend_from_slice(name.as_str().as_bytes());
+                request.extend_from_slice(b": ");
+                request.extend_from_slice(value.as_bytes());
+                request.extend_from_slice(b"\r\n");
             }
         }
-        head.extend_from_slice(format!("content-length: {}\r\n\r\n", body.len()).as_bytes());
-        Self { head, body }
+        request.extend_from_slice(format!("content-length: {}\r\n\r\n", body.len()).as_bytes());
+        request.extend_from_slice(&body);
+        Self { hello: Vec::new(), request }
+    }
+
+    /// Over MQTT: CONNECT at once, and a publish of the same batch.
+    #[must_use]
+    pub fn mqtt(gateway: &Gateway, client: &Client) -> Self {
+        let (mut hello, mut request) = (BytesMut::new(), BytesMut::new());
+        packet::connect(client, gateway, &mut hello);
+        packet::publish(client.version, &gateway.topic, 1, nobodys_batch(1), None, &mut request);
+        Self { hello: hello.to_vec(), request: request.to_vec() }
     }
 }
 
@@ -49,8 +64,7 @@ pub fn idle(addr: SocketAddr, visits: &[Visit], count: u32) -> Result<Vec<TcpStr
         let mut stream = TcpStream::connect(addr)
             .with_context(|| format!("idle connection {number} of {count}: more open files allowed (ulimit -n)?"))?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        stream.write_all(&visit.head)?;
-        stream.write_all(&visit.body)?;
+        stream.write_all(&visit.request)?;
         let mut answer = [0u8; 4096];
         let got = stream.read(&mut answer).with_context(|| format!("idle connection {number} got no answer"))?;
         ensure!(got > 0, "idle connection {number} was closed");
@@ -82,14 +96,14 @@ pub struct Slow {
 }
 
 impl Slow {
-    /// Starts `count` clients that send a byte every 100 ms and come back when they are cut off.
+    /// Starts a client for each visit. It sends a byte every 100 ms, and comes back when it has done or is cut off.
     #[must_use]
-    pub fn start(addr: SocketAddr, visit: &Visit, count: u32) -> Self {
+    pub fn start(addr: SocketAddr, visits: Vec<Visit>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let cut = Arc::new(AtomicU64::new(0));
         // One thread serves them all, byte by byte.
-        let (stopped, cuts, visit) = (Arc::clone(&stop), Arc::clone(&cut), visit.clone());
-        let thread = std::thread::spawn(move || trickle(addr, &visit, count, &stopped, &cuts));
+        let (stopped, cuts) = (Arc::clone(&stop), Arc::clone(&cut));
+        let thread = std::thread::spawn(move || trickle(addr, &visits, &stopped, &cuts));
         Self { stop, cut, threads: vec![thread] }
     }
 
@@ -104,27 +118,38 @@ impl Slow {
     }
 }
 
-fn trickle(addr: SocketAddr, visit: &Visit, count: u32, stop: &AtomicBool, cut: &AtomicU64) {
-    let bytes: Vec<u8> = visit.head.iter().chain(&visit.body).copied().collect();
-    let mut clients: Vec<(Option<TcpStream>, usize)> = (0..count).map(|_| (None, 0)).collect();
+fn trickle(addr: SocketAddr, visits: &[Visit], stop: &AtomicBool, cut: &AtomicU64) {
+    let mut clients: Vec<(Option<TcpStream>, usize)> = visits.iter().map(|_| (None, 0)).collect();
     while !stop.load(Ordering::Relaxed) {
-        for (stream, sent) in &mut clients {
+        for ((stream, sent), visit) in clients.iter_mut().zip(visits) {
             if stream.is_none() {
-                *stream = TcpStream::connect(addr).ok();
+                *stream = TcpStream::connect(addr).ok().filter(|mut open| open.write_all(&visit.hello).is_ok());
                 *sent = 0;
             }
             let Some(open) = stream else { continue };
-            let gone = open.set_nonblocking(true).is_err() || matches!(open.peek(&mut [0u8; 1]), Ok(0));
-            if gone || open.write_all(&bytes[*sent..=*sent]).is_err() {
+            let gone = open.set_nonblocking(true).is_err() || is_closed(open);
+            if gone || open.write_all(&visit.request[*sent..=*sent]).is_err() {
                 cut.fetch_add(1, Ordering::Relaxed);
                 *stream = None;
                 continue;
             }
             *sent += 1;
-            if *sent == bytes.len() {
+            if *sent == visit.request.len() {
                 *stream = None;
             }
         }
         std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Whether the server has closed it; what it said is read and dropped.
+fn is_closed(stream: &mut TcpStream) -> bool {
+    let mut bytes = [0u8; 1024];
+    loop {
+        match stream.read(&mut bytes) {
+            Ok(0) => return true,
+            Ok(_) => (),
+            Err(error) => return error.kind() != ErrorKind::WouldBlock,
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! # loadtest: a load generator that keeps a ledger
 //!
-//! Black box: it knows the contract of sensorgate (HTTP in, admin API out) and nothing of its code.
+//! Black box: it knows the contract of sensorgate (HTTP and MQTT in, admin API out) and nothing of its code.
 //!
 //! ```text
 //! profile ─→ workload   every reading is a function of (integration, running number): nothing needs remembering
@@ -26,6 +26,7 @@ pub mod lag;
 pub mod ledger;
 pub mod load;
 pub mod measure;
+pub mod mqtt;
 pub mod plan;
 pub mod process;
 pub mod profile;

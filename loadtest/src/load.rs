@@ -12,11 +12,14 @@ use crate::body::Template;
 use crate::connection::{Connector, Envelope};
 use crate::ledger::{Book, Ledger};
 use crate::measure::Tally;
+use crate::mqtt::Gateway;
 use crate::plan::Plan;
 use crate::profile::{Encoding, Load, Profile};
 use crate::schedule::Pace;
 
 mod answer;
+mod line;
+mod receipt;
 mod worker;
 
 /// After the end of the load batches with an open outcome are sent again for so long.
@@ -71,6 +74,8 @@ pub struct Job {
     pub connector: Connector,
     /// Per integration; a single one where the server knows no integrations.
     pub envelopes: Vec<Envelope>,
+    /// The same for MQTT; empty where the profile has none.
+    pub gateways: Vec<Gateway>,
     /// The body's form.
     pub template: Template,
     /// The offered rate, for an open loop.
@@ -97,6 +102,10 @@ pub struct Outcome {
 impl Job {
     fn envelope(&self, integration: u32) -> &Envelope {
         &self.envelopes[integration as usize % self.envelopes.len()]
+    }
+
+    fn gateway(&self, integration: u32) -> &Gateway {
+        &self.gateways[integration as usize % self.gateways.len()]
     }
 
     /// Whether the rate follows from the answers.
@@ -149,7 +158,8 @@ struct Share {
 ///
 /// When bodies cannot be made or threads not be started.
 pub fn start(mut job: Job) -> Result<(Arc<Job>, Running)> {
-    let threads = job.profile.threads.min(job.profile.connections).min(job.plan.integrations);
+    let profile = &job.profile;
+    let threads = profile.threads.min(profile.connections + profile.mqtt.sessions).min(job.plan.integrations);
     let shares: Vec<Vec<u32>> =
         (0..threads).map(|thread| (thread..job.plan.integrations).step_by(threads as usize).collect()).collect();
     let prepared = shares.iter().map(|integrations| prepare(&job, integrations)).collect::<Result<Vec<_>>>()?;
@@ -157,11 +167,15 @@ pub fn start(mut job: Job) -> Result<(Arc<Job>, Running)> {
     let job = Arc::new(job);
     let mut handles = Vec::new();
     for (thread, (integrations, prepared)) in shares.into_iter().zip(prepared).enumerate() {
-        let connections = (0..job.profile.connections).filter(|c| c % threads == thread as u32).count();
+        let mine = |number: &u32| number % threads == thread as u32;
+        let lines = worker::Lines {
+            connections: (0..job.profile.connections).filter(mine).count(),
+            sessions: (0..job.profile.mqtt.sessions).filter(mine).collect(),
+        };
         let work = Arc::clone(&job);
         let handle = std::thread::Builder::new()
             .name(format!("generator-{thread}"))
-            .spawn(move || run_thread(&work, integrations, prepared, connections, f64::from(threads)))
+            .spawn(move || run_thread(&work, integrations, prepared, lines, f64::from(threads)))
             .context("cannot start a generator thread")?;
         handles.push(handle);
     }
@@ -199,7 +213,7 @@ fn run_thread(
     job: &Arc<Job>,
     integrations: Vec<u32>,
     prepared: Prepared,
-    connections: usize,
+    lines: worker::Lines,
     threads: f64,
 ) -> Result<Share> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -213,6 +227,6 @@ fn run_thread(
     let books = vec![Book::default(); integrations.len()];
     let desk = worker::Desk::new(Arc::clone(job), pace, integrations, books, prepared);
     let local = tokio::task::LocalSet::new();
-    let (integrations, books, tally) = local.block_on(&runtime, worker::run(desk, connections))?;
+    let (integrations, books, tally) = local.block_on(&runtime, worker::run(desk, lines))?;
     Ok(Share { integrations, books, tally })
 }

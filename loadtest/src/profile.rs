@@ -18,7 +18,7 @@ pub struct Profile {
     pub name: String,
     /// What it shows, in one sentence, for the report.
     pub description: String,
-    /// Open connections that carry load.
+    /// Open connections that carry load over HTTP; 0 where all of it goes over MQTT.
     pub connections: u32,
     /// Wire protocol.
     pub protocol: Protocol,
@@ -34,8 +34,10 @@ pub struct Profile {
     pub warm_up_s: f64,
     /// The measured window. Seconds.
     pub duration_s: f64,
-    /// What to do with a batch that was refused with 429 or 503.
+    /// What to do with a batch that was refused with 429 or 503, or the PUBACK reasons for the same.
     pub on_refusal: OnRefusal,
+    /// Sessions that carry load over MQTT, beside the connections.
+    pub mqtt: Mqtt,
     /// How requests follow one another.
     pub load: Load,
     /// What is sent.
@@ -58,6 +60,32 @@ pub enum Protocol {
     Http1,
     /// HTTP/2 with prior knowledge.
     Http2,
+}
+
+/// Load over MQTT, always with QoS 1.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mqtt {
+    /// Sessions, each of which publishes for one integration; 0: none.
+    pub sessions: u32,
+    /// Publishes in flight on each.
+    pub in_flight: u32,
+    /// Versions of the protocol, dealt out to the sessions in turn.
+    pub versions: Vec<Version>,
+    /// Whether every session subscribes to the results of its publishes and checks them. Without, all that it knows is
+    /// the PUBACK, which over 3.1.1 does not tell stored from refused.
+    pub results: bool,
+}
+
+/// Version of MQTT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Version {
+    /// 3.1.1.
+    #[serde(rename = "3.1.1")]
+    V311,
+    /// 5.
+    #[serde(rename = "5")]
+    V5,
 }
 
 /// Content-Encoding.
@@ -174,11 +202,16 @@ pub struct Server {
     pub cores: Option<String>,
     /// Overrides for sensorgate, `"room.key" = "value"`, given as `SENSORGATE__ROOM__KEY`.
     pub config: BTreeMap<String, String>,
-    /// Command line of a peer; `{port}` and `{dir}` are filled in.
+    /// Command line of a peer; `{port}` and `{dir}` are filled in. It must not fork.
     pub command: Vec<String>,
     /// Path that batches are posted to.
     pub path: String,
-    /// Path that answers 2xx once the server is ready (peers only; sensorgate has /readyz).
+    /// Topic that batches are published to; `{integration_id}` is filled in.
+    pub topic: String,
+    /// Topic of their results.
+    pub results_topic: String,
+    /// Path that answers 2xx once the server is ready; empty where it is ready once it accepts connections (peers only;
+    /// sensorgate has /readyz).
     pub ready_path: String,
     /// Threads whose names start so work behind the ack; their CPU is told apart.
     pub background_threads: Vec<String>,
@@ -216,6 +249,12 @@ pub struct Crowd {
     pub idle_connections: u32,
     /// Connections that send a request a few bytes at a time.
     pub slow_clients: u32,
+    /// MQTT sessions that subscribed, published one batch and stay open.
+    pub idle_sessions: u32,
+    /// MQTT sessions that send a publish a few bytes at a time.
+    pub slow_sessions: u32,
+    /// Whether the integrations of the idle sessions are suspended once the load has ended, and their end is timed.
+    pub kick: bool,
 }
 
 /// What is looked at afterwards.
@@ -249,10 +288,9 @@ impl Profile {
     }
 
     fn check(&self) -> Result<()> {
-        ensure!(
-            self.connections > 0 && self.threads > 0 && self.streams > 0,
-            "connections, threads, streams: 1 or more"
-        );
+        ensure!(self.connections + self.mqtt.sessions > 0, "connections or mqtt.sessions: 1 or more");
+        ensure!(self.threads > 0 && self.streams > 0, "threads, streams: 1 or more");
+        self.check_mqtt()?;
         ensure!(self.streams == 1 || self.protocol == Protocol::Http2, "streams above 1 need protocol = \"http2\"");
         ensure!(self.data.readings_per_batch > 0, "readings_per_batch: 1 or more");
         ensure!(self.data.sensors > 0 && !self.data.metrics.is_empty(), "sensors and metrics: 1 or more");
@@ -275,6 +313,28 @@ impl Profile {
             bail!("server.kind = \"command\" needs server.command");
         }
         Ok(())
+    }
+
+    fn check_mqtt(&self) -> Result<()> {
+        let mqtt = &self.mqtt;
+        ensure!((1..=1_000).contains(&mqtt.in_flight), "mqtt.in_flight: 1 to 1000");
+        ensure!(!mqtt.versions.is_empty(), "mqtt.versions: one or more");
+        ensure!(
+            mqtt.sessions == 0 || self.encoding == Encoding::Identity,
+            "a payload is never compressed: mqtt.sessions needs encoding = \"identity\""
+        );
+        ensure!(
+            mqtt.sessions == 0 || mqtt.results || self.data.bad_share == 0.0,
+            "without mqtt.results nobody sees which entries were refused: bad_share must be 0"
+        );
+        ensure!(!self.crowd.kick || self.crowd.idle_sessions > 0, "crowd.kick needs crowd.idle_sessions");
+        Ok(())
+    }
+
+    /// Whether anything of it goes over MQTT.
+    #[must_use]
+    pub fn speaks_mqtt(&self) -> bool {
+        self.mqtt.sessions + self.crowd.idle_sessions + self.crowd.slow_sessions > 0
     }
 
     /// Whole time under load, warm-up included. Seconds.

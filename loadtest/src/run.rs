@@ -1,7 +1,6 @@
 //! One profile from start to report.
 
 use std::collections::BTreeMap;
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
@@ -13,11 +12,11 @@ use jiff::Timestamp;
 use crate::admin_client::AdminClient;
 use crate::body::Template;
 use crate::connection::{Connector, Envelope};
-use crate::crowd::{self, Slow, Visit};
 use crate::fixture::{Scratch, furnish};
 use crate::lag::Probe;
 use crate::ledger::Verdict;
 use crate::load::{self, Clock, Job};
+use crate::mqtt::Gateway;
 use crate::plan::Plan;
 use crate::process::disk_bytes;
 use crate::profile::{Load, Profile, ServerKind};
@@ -26,8 +25,11 @@ use crate::report::figures::{Facts, Figures};
 use crate::server::{Endpoints, Recovery, Server};
 use crate::setup::{self, Estate};
 
+mod bystanders;
+pub mod kick;
 pub mod watchman;
 
+use bystanders::Bystanders;
 use watchman::{Watchman, kill_times};
 
 /// Where things are.
@@ -66,22 +68,21 @@ pub fn run(profile: &Profile, site: &Site, requests_per_s: Option<f64>) -> Resul
         None => Vec::new(),
     };
     let job = prepare(profile, &stage, &runtime, requests_per_s)?;
-    let visits = visits(&job, &profile.server.path);
 
     let mut watchman = Watchman::new(stage.server.as_ref().map(Server::pid));
     let mut facts = Facts { load_started: Timestamp::now().to_string(), ..Facts::default() };
-    let idle = open_crowd(profile, &job, &visits, &mut watchman, &mut facts)?;
-    let slow = (profile.crowd.slow_clients > 0)
-        .then(|| Slow::start(job.connector.addr, &visits[0], profile.crowd.slow_clients));
+    let mut bystanders = Bystanders::gather(&job, &mut watchman, &mut facts)?;
 
     let (job, running) = load::start(job)?;
     let probe = probe(profile, &job, &admins, stage.estate.as_ref());
     let recoveries = attend(&job, &running, &mut stage, &mut watchman)?;
     let outcome = running.join()?;
-    facts.slow_clients_cut = slow.map(Slow::stop).unwrap_or_default();
-    facts.idle_connections_left = crowd::still_open(&idle) as u64;
+    bystanders.count(&mut facts);
     facts.lag_us = probe.map(Probe::stop).unwrap_or_default();
-    drop(idle);
+    if let Some(estate) = stage.estate.as_ref().filter(|_| profile.crowd.kick) {
+        facts.kick = Some(kick::kick(&admins, estate, std::mem::take(&mut bystanders.sessions), &runtime)?);
+    }
+    drop(bystanders);
 
     if profile.kill.is_some()
         && let Some(server) = stage.server.as_mut()
@@ -143,13 +144,18 @@ fn prepare(profile: &Profile, stage: &Stage, runtime: &tokio::runtime::Runtime, 
         let content_type = &profile.data.body.content_type;
         Envelope::new(&connector, &profile.server.path, content_type, profile.encoding, credentials)
     };
-    let envelopes = match &stage.estate {
-        Some(estate) => {
-            let credentials = runtime.block_on(setup::tokens(&stage.endpoints, estate))?;
-            credentials.iter().map(|credentials| envelope(Some(credentials))).collect::<Result<Vec<_>>>()?
-        }
-        None => vec![envelope(None)?],
-    };
+    let mut callers = vec![("0".to_owned(), None)];
+    if let Some(estate) = &stage.estate {
+        let credentials = runtime.block_on(setup::tokens(&stage.endpoints, estate))?;
+        let ids = estate.integrations.iter().map(|integration| integration.id.clone());
+        callers = ids.zip(credentials.into_iter().map(Some)).collect();
+    }
+    let envelopes = callers.iter().map(|(_, caller)| envelope(caller.as_ref())).collect::<Result<Vec<_>>>()?;
+    let mut gateways = Vec::new();
+    if profile.speaks_mqtt() {
+        let addr = stage.endpoints.mqtt_addr()?;
+        gateways = callers.into_iter().map(|(id, caller)| Gateway::new(addr, &profile.server, &id, caller)).collect();
+    }
     let requests_per_s = rate.or(profile.requests_per_s());
     if let (Some(requests_per_s), false) = (requests_per_s, matches!(profile.load, Load::Closed { .. })) {
         stage.plan.check_room(requests_per_s * profile.total_s() * f64::from(profile.data.readings_per_batch))?;
@@ -159,6 +165,7 @@ fn prepare(profile: &Profile, stage: &Stage, runtime: &tokio::runtime::Runtime, 
         plan: Arc::clone(&stage.plan),
         connector,
         envelopes,
+        gateways,
         template: Template::new(&profile.data.body, profile.encoding)?,
         requests_per_s,
         trusting: stage.estate.is_none(),
@@ -166,33 +173,6 @@ fn prepare(profile: &Profile, stage: &Stage, runtime: &tokio::runtime::Runtime, 
         acked: AtomicU64::new(0),
         fresh: Mutex::new(None),
     })
-}
-
-fn visits(job: &Job, path: &str) -> Vec<Visit> {
-    job.envelopes.iter().map(|envelope| Visit::new(job.connector.addr, path, envelope)).collect()
-}
-
-fn open_crowd(
-    profile: &Profile,
-    job: &Job,
-    visits: &[Visit],
-    watchman: &mut Watchman,
-    facts: &mut Facts,
-) -> Result<Vec<TcpStream>> {
-    let count = profile.crowd.idle_connections;
-    if count == 0 {
-        return Ok(Vec::new());
-    }
-    // The first few warm up what is made once, so that the rest shows the price of one more.
-    let mut connections = crowd::idle(job.connector.addr, visits, 64)?;
-    std::thread::sleep(Duration::from_millis(500));
-    let before = watchman.rss_bytes();
-    connections.extend(crowd::idle(job.connector.addr, visits, count)?);
-    std::thread::sleep(Duration::from_secs(2));
-    let after = watchman.rss_bytes();
-    facts.idle_connections = connections.len() as u64;
-    facts.idle_connection_bytes = Some(after.saturating_sub(before) as f64 / f64::from(count));
-    Ok(connections)
 }
 
 fn probe(profile: &Profile, job: &Arc<Job>, admins: &[AdminClient], estate: Option<&Estate>) -> Option<Probe> {

@@ -16,6 +16,9 @@ use crate::profile::{Server as Spec, ServerKind};
 pub struct Endpoints {
     /// The integration API.
     pub http_url: String,
+    /// MQTT, where it is served.
+    #[serde(default)]
+    pub mqtt_url: Option<String>,
     /// The admin API.
     #[serde(default)]
     pub admin_url: String,
@@ -36,10 +39,20 @@ impl Endpoints {
     pub fn http_addr(&self) -> Result<SocketAddr> {
         addr_of(&self.http_url)
     }
+
+    /// Address of MQTT.
+    ///
+    /// # Errors
+    ///
+    /// When it is not served, or its URL is not `mqtt://IP:PORT`.
+    pub fn mqtt_addr(&self) -> Result<SocketAddr> {
+        addr_of(self.mqtt_url.as_deref().context("the server has no mqtt_url: it does not serve MQTT")?)
+    }
 }
 
 fn addr_of(url: &str) -> Result<SocketAddr> {
-    let rest = url.strip_prefix("http://").with_context(|| format!("{url}: the load goes over plain http"))?;
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("mqtt://"));
+    let rest = rest.with_context(|| format!("{url}: the load goes over plain http or mqtt"))?;
     let host = rest.split('/').next().unwrap_or(rest).replace("localhost", "127.0.0.1");
     host.parse().with_context(|| format!("{url} has no address and port"))
 }
@@ -190,7 +203,7 @@ impl Server {
         };
         let addr = addr_of(url)?;
         let deadline = Instant::now() + Duration::from_secs(60);
-        while !answers_2xx(addr, &path) {
+        while !(if path.is_empty() { accepts(addr) } else { answers_2xx(addr, &path) }) {
             self.ensure_running()?;
             ensure!(Instant::now() < deadline, "not ready after 60 s: {path}{}", self.log_end());
             std::thread::sleep(Duration::from_millis(1));
@@ -228,12 +241,13 @@ fn launch(
     if ready_file.exists() {
         std::fs::remove_file(&ready_file)?;
     }
-    let (http, admin) = match ports {
-        Ports::Any => ("127.0.0.1:0".to_owned(), "127.0.0.1:0".to_owned()),
-        Ports::Same(endpoints) => (
+    let [http, mqtt, admin] = match ports {
+        Ports::Any => ["127.0.0.1:0"; 3].map(str::to_owned),
+        Ports::Same(endpoints) => [
             endpoints.http_addr()?.to_string(),
+            endpoints.mqtt_addr().map_or_else(|_| "127.0.0.1:0".to_owned(), |addr| addr.to_string()),
             if endpoints.admin_url.is_empty() { String::new() } else { addr_of(&endpoints.admin_url)?.to_string() },
-        ),
+        ],
     };
     let peer_port = match (spec.kind, ports) {
         (ServerKind::Command, Ports::Any) => TcpListener::bind("127.0.0.1:0")?.local_addr()?.port(),
@@ -241,9 +255,9 @@ fn launch(
         _ => 0,
     };
     let mut words: Vec<String> = match spec.kind {
-        ServerKind::Sensorgate => ["serve", "--http", &http, "--mqtt", "127.0.0.1:0", "--admin", &admin, "--data-dir"]
-            .map(str::to_owned)
-            .into(),
+        ServerKind::Sensorgate => {
+            ["serve", "--http", &http, "--mqtt", &mqtt, "--admin", &admin, "--data-dir"].map(str::to_owned).into()
+        }
         ServerKind::FloorDrop => ["floor", "drop", "--http", &http].map(str::to_owned).into(),
         ServerKind::FloorParse => ["floor", "parse", "--http", &http].map(str::to_owned).into(),
         ServerKind::Command => spec.command[1..]
@@ -278,8 +292,14 @@ fn launch(
     let mut child = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
     if spec.kind == ServerKind::Command {
         let http_url = format!("http://127.0.0.1:{peer_port}");
-        let endpoints =
-            Endpoints { http_url, admin_url: String::new(), token_url: String::new(), audience: String::new() };
+        let endpoints = Endpoints {
+            http_url,
+            // A peer speaks one protocol on its one port: the profile's.
+            mqtt_url: Some(format!("mqtt://127.0.0.1:{peer_port}")),
+            admin_url: String::new(),
+            token_url: String::new(),
+            audience: String::new(),
+        };
         return Ok((child, started, endpoints));
     }
     let endpoints = await_ready_file(&mut child, &ready_file, log)?;
@@ -303,6 +323,10 @@ fn await_ready_file(child: &mut Child, ready_file: &Path, log: &Path) -> Result<
         }
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+fn accepts(addr: SocketAddr) -> bool {
+    std::net::TcpStream::connect_timeout(&addr, Duration::from_millis(500)).is_ok()
 }
 
 /// A plain GET, so that waiting for readiness needs no runtime.

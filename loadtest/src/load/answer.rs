@@ -25,8 +25,24 @@ struct Problem {
     code: String,
 }
 
-/// How a request ended, and under which label it is counted.
-pub(super) fn judge(answer: &Answer, readings: u32, trusting: bool) -> (End, String) {
+/// How a batch ended.
+#[derive(Debug)]
+pub(super) struct Judged {
+    pub(super) end: End,
+    /// What it is counted under.
+    pub(super) label: String,
+    /// What does not fit in the answer, if anything.
+    pub(super) misfit: Option<String>,
+}
+
+/// How a request ended. A `trusting` judge takes a 2xx at its word.
+pub(super) fn judge(answer: &Answer, plan: &Plan, trusting: bool, batch: (u32, u64)) -> Judged {
+    let (end, label) = end_of(answer, plan.readings_per_batch, trusting);
+    let misfit = if trusting { None } else { misfit(answer, end, plan, batch) };
+    Judged { end, label, misfit }
+}
+
+fn end_of(answer: &Answer, readings: u32, trusting: bool) -> (End, String) {
     let status = answer.status;
     match status {
         200..300 | 422 if trusting && status != 422 => {
@@ -42,8 +58,7 @@ pub(super) fn judge(answer: &Answer, readings: u32, trusting: bool) -> (End, Str
     }
 }
 
-/// What does not fit in the answer to a batch, if anything.
-pub(super) fn misfit(answer: &Answer, end: End, plan: &Plan, (integration, batch): (u32, u64)) -> Option<String> {
+fn misfit(answer: &Answer, end: End, plan: &Plan, (integration, batch): (u32, u64)) -> Option<String> {
     let End::Acked { accepted, rejected } = end else { return None };
     let faults = plan.faults_in(integration, batch);
     let expected_status = match faults {
@@ -112,9 +127,9 @@ mod tests {
             (422, r#"{"code":"idempotency_key_reused"}"#, End::Failed, "422 idempotency_key_reused"),
             (500, "oops", End::Unknown, "500"),
         ] {
-            assert_eq!(judge(&answer(status, body), 5, false), (end, label.to_owned()));
+            assert_eq!(end_of(&answer(status, body), 5, false), (end, label.to_owned()));
         }
-        assert_eq!(judge(&answer(204, ""), 5, true).0, End::Acked { accepted: 5, rejected: 0 });
+        assert_eq!(end_of(&answer(204, ""), 5, true).0, End::Acked { accepted: 5, rejected: 0 });
     }
 
     #[test]
@@ -123,11 +138,7 @@ mod tests {
         let batch = (0..).find(|batch| plan.faults_in(0, *batch) == 1).unwrap();
         let index = plan.batch(0, batch, 0).position(|reading| reading.fault.is_some()).unwrap();
         let body = |index| format!(r#"{{"received":5,"accepted":4,"rejected":1,"errors":[{{"index":{index}}}]}}"#);
-        let check = |status, body: &str| {
-            let answer = answer(status, body);
-            let (end, _) = judge(&answer, 5, false);
-            misfit(&answer, end, &plan, (0, batch))
-        };
+        let check = |status, body: &str| judge(&answer(status, body), &plan, false, (0, batch)).misfit;
         assert_eq!(check(207, &body(index)), None);
         assert!(check(207, &body(index + 1)).is_some());
         assert!(check(200, &body(index)).is_some());

@@ -9,10 +9,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
 
-use super::{FINISH, Fresh, Job, Prepared, answer};
-use crate::connection::{Answer, Connection, Failure};
+use super::answer::{self, Judged};
+use super::line::{Line, Reply, SessionLine};
+use super::{FINISH, Fresh, Job, Prepared, receipt};
+use crate::connection::Failure;
 use crate::ledger::Book;
 use crate::measure::{End, Sample, Tally, as_us};
+use crate::mqtt::Client;
 use crate::profile::{Load, OnRefusal};
 use crate::schedule::Pace;
 
@@ -53,10 +56,14 @@ impl Desk {
         self.job.template.encode(&self.job.plan, integration, batch, revision)
     }
 
-    /// Opens the next batch, integration after integration, so that all stay as far within their limits as can be.
-    fn open(&self) -> Result<Parcel> {
-        let local = self.next.get();
-        self.next.set((local + 1) % self.integrations.len());
+    /// Opens the next batch: of the integration that a line is `bound` to, or of one integration after the other, so
+    /// that all stay as far within their limits as can be.
+    fn open(&self, bound: Option<usize>) -> Result<Parcel> {
+        let local = bound.unwrap_or_else(|| {
+            let local = self.next.get();
+            self.next.set((local + 1) % self.integrations.len());
+            local
+        });
         let batch = self.books.borrow_mut()[local].open();
         if batch >= self.job.plan.batches_max() {
             return Err(anyhow!("the time window is used up: lower step_ms or take more sensors"));
@@ -75,16 +82,33 @@ struct Parcel {
     revision: u8,
 }
 
-/// Runs `connections` connections until the end of the load; gives back what the thread knows.
-pub(super) async fn run(desk: Rc<Desk>, connections: usize) -> Result<(Vec<u32>, Vec<Book>, Tally)> {
-    let mut tasks = Vec::new();
-    for _ in 0..connections {
-        let line = Rc::new(RefCell::new(None));
-        for _ in 0..desk.job.profile.streams {
-            let worker = Worker { desk: Rc::clone(&desk), line: Rc::clone(&line), connection: None };
-            tasks.push(tokio::task::spawn_local(worker.work()));
-        }
+/// The lines of one thread.
+#[derive(Debug)]
+pub(super) struct Lines {
+    /// HTTP connections.
+    pub(super) connections: usize,
+    /// MQTT sessions, by their number in the run.
+    pub(super) sessions: Vec<u32>,
+}
+
+/// Runs `lines` until the end of the load; gives back what the thread knows.
+pub(super) async fn run(desk: Rc<Desk>, lines: Lines) -> Result<(Vec<u32>, Vec<Book>, Tally)> {
+    let profile = desk.job.profile.clone();
+    let mut workers = Vec::new();
+    for _ in 0..lines.connections {
+        let shared = Rc::new(RefCell::new(None));
+        workers.extend((0..profile.streams).map(|_| Line::Http { shared: Rc::clone(&shared), own: None }));
     }
+    for (place, number) in lines.sessions.into_iter().enumerate() {
+        let version = profile.mqtt.versions[number as usize % profile.mqtt.versions.len()];
+        let client = Client { id: format!("load-{number}"), version, results: profile.mqtt.results };
+        let line = Rc::new(SessionLine::new(place % desk.integrations.len(), client));
+        workers.extend((0..profile.mqtt.in_flight).map(|_| Line::Mqtt(Rc::clone(&line))));
+    }
+    let tasks: Vec<_> = workers
+        .into_iter()
+        .map(|line| tokio::task::spawn_local(Worker { desk: Rc::clone(&desk), line }.work()))
+        .collect();
     for task in tasks {
         task.await.map_err(|_| anyhow!("a connection's task panicked"))??;
     }
@@ -94,9 +118,7 @@ pub(super) async fn run(desk: Rc<Desk>, connections: usize) -> Result<(Vec<u32>,
 
 struct Worker {
     desk: Rc<Desk>,
-    /// The HTTP/2 connection that the streams share.
-    line: Rc<RefCell<Option<Connection>>>,
-    connection: Option<Connection>,
+    line: Line,
 }
 
 impl Worker {
@@ -104,7 +126,7 @@ impl Worker {
         let job = Arc::clone(&self.desk.job);
         tokio::time::sleep_until(job.clock.start.into()).await;
         while let Some(turn) = self.desk.pace.turn().await {
-            let parcel = self.desk.open()?;
+            let parcel = self.desk.open(self.line.local())?;
             let body = self.desk.body(parcel.integration, parcel.batch, 0)?;
             let intended = turn.intended.unwrap_or_else(Instant::now);
             if turn.waited && job.clock.is_measured(intended) {
@@ -133,7 +155,7 @@ impl Worker {
         let retries = job.profile.on_refusal == OnRefusal::Retry;
         loop {
             let sent = Instant::now();
-            let result = self.attempt(parcel, body.clone()).await;
+            let result = self.line.attempt(&job, parcel.integration, body.clone()).await;
             let (end, pause) = self.settle(parcel, &result, sent, intended, body.len());
             if let End::Acked { .. } = end {
                 return true;
@@ -150,37 +172,11 @@ impl Worker {
         }
     }
 
-    async fn attempt(&mut self, parcel: Parcel, body: Bytes) -> Result<Answer, Failure> {
-        let job = &self.desk.job;
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => self.connect().await?,
-        };
-        let timeout = Duration::from_millis(job.profile.timeout_ms);
-        let answer = connection.exchange(job.envelope(parcel.integration), body, timeout).await?;
-        self.connection = Some(connection);
-        Ok(answer)
-    }
-
-    /// A connection of one's own (HTTP/1.1), or a handle to the one of this line (HTTP/2).
-    async fn connect(&self) -> Result<Connection, Failure> {
-        let usable = |line: &Connection| match line {
-            Connection::Http1(_) => None,
-            Connection::Http2(sender) => (!sender.is_closed()).then(|| line.share()).flatten(),
-        };
-        if let Some(shared) = self.line.borrow().as_ref().and_then(usable) {
-            return Ok(shared);
-        }
-        let connection = self.desk.job.connector.connect().await?;
-        *self.line.borrow_mut() = connection.share();
-        Ok(connection)
-    }
-
     /// Writes the end of an attempt into ledger and tally; says how long to wait before the next.
     fn settle(
         &self,
         parcel: Parcel,
-        result: &Result<Answer, Failure>,
+        result: &Result<Reply, Failure>,
         sent: Instant,
         intended: Instant,
         body_bytes: usize,
@@ -190,23 +186,13 @@ impl Worker {
         let mut book = self.desk.books.borrow_mut();
         let book = &mut book[parcel.local];
         let mut tally = self.desk.tally.borrow_mut();
-        let (end, label, pause) = match result {
-            Ok(answer) => {
-                let (end, label) = answer::judge(answer, job.plan.readings_per_batch, job.trusting);
-                if !job.trusting
-                    && let Some(misfit) = answer::misfit(answer, end, &job.plan, (parcel.integration, parcel.batch))
-                {
-                    tally.miscount(misfit);
-                }
-                (end, label, answer.retry_after.unwrap_or(Duration::from_millis(100)))
-            }
-            Err(failure) => {
-                if failure.is_unknown() {
-                    book.unknown(parcel.batch, parcel.revision);
-                }
-                (End::Unknown, failure.label().to_owned(), Duration::from_millis(20))
-            }
-        };
+        let (Judged { end, label, misfit }, pause) = self.judge(parcel, result);
+        if let Some(misfit) = misfit {
+            tally.miscount(misfit);
+        }
+        if result.as_ref().is_err_and(Failure::is_unknown) {
+            book.unknown(parcel.batch, parcel.revision);
+        }
         match end {
             End::Acked { accepted, .. } => {
                 book.ack(parcel.batch, parcel.revision);
@@ -230,5 +216,27 @@ impl Worker {
             body_bytes,
         });
         (end, pause)
+    }
+
+    /// How an attempt ended, and how long to wait before the next.
+    fn judge(&self, parcel: Parcel, result: &Result<Reply, Failure>) -> (Judged, Duration) {
+        let job = &self.desk.job;
+        let batch = (parcel.integration, parcel.batch);
+        match result {
+            Ok(Reply::Http(answer)) => {
+                let pause = answer.retry_after.unwrap_or(Duration::from_millis(100));
+                (answer::judge(answer, &job.plan, job.trusting, batch), pause)
+            }
+            Ok(Reply::Mqtt(receipt)) => {
+                (receipt::judge(receipt, &job.plan, job.profile.mqtt.results, batch), Duration::from_secs(1))
+            }
+            Err(failure @ Failure::Refused(_)) => {
+                (Judged { end: End::Refused, label: failure.label(), misfit: None }, Duration::from_secs(1))
+            }
+            Err(failure) => {
+                let judged = Judged { end: End::Unknown, label: failure.label(), misfit: None };
+                (judged, Duration::from_millis(20))
+            }
+        }
     }
 }

@@ -9,6 +9,7 @@ use crate::ledger::Verdict;
 use crate::load::Job;
 use crate::measure::{Quantiles, Second, Tally};
 use crate::process::{cpu_of, growth};
+use crate::run::kick::Kick;
 use crate::run::watchman::{Edge, Log, Look};
 use crate::server::Recovery;
 
@@ -29,6 +30,14 @@ pub struct Facts {
     pub idle_connections_left: u64,
     /// Growth of resident memory for each. Bytes.
     pub idle_connection_bytes: Option<f64>,
+    /// Idle MQTT sessions that were opened.
+    pub idle_sessions: u64,
+    /// Of them, open at the end.
+    pub idle_sessions_left: u64,
+    /// Growth of resident memory for each. Bytes.
+    pub idle_session_bytes: Option<f64>,
+    /// The end of all sessions by a suspend.
+    pub kick: Option<Kick>,
     /// How often the server cut off a slow client.
     pub slow_clients_cut: u64,
     /// Time from the end of the load until the server was quiet. Seconds.
@@ -180,6 +189,11 @@ impl Figures {
             ("settle_s", self.facts.settle_s),
         ];
         named.extend(self.facts.idle_connection_bytes.map(|bytes| ("idle_connection_bytes", bytes)));
+        named.extend(self.facts.idle_session_bytes.map(|bytes| ("idle_session_bytes", bytes)));
+        if let Some(kick) = &self.facts.kick {
+            named.push(("kick_answered_ms", kick.answered_ms));
+            named.push(("kick_ms", kick.answered_ms.max(kick.closed_ms)));
+        }
         if let Some(lag_us) = crate::report::goals::median(self.facts.lag_us.iter().map(|lag| *lag as f64).collect()) {
             named.push(("lag_p50_us", lag_us));
         }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::goals::number;
 use super::plot::{Axis, Bar, Line, Plot, STYLE, bars, escape, lines};
 use super::{Entry, Report};
+use crate::profile::Profile;
 
 const PAGE_STYLE: &str = include_str!("page.css");
 
@@ -184,10 +185,9 @@ fn section(out: &mut String, entry: &Entry) {
         out,
         format_args!(
             "<h3 id=\"{n}\">{n}</h3><p>{}</p>\
-             <p class=\"dim\">{} connections, {:?}, {} readings a batch, {} s measured</p>",
+             <p class=\"dim\">{}, {} readings a batch, {} s measured</p>",
             escape(&profile.description),
-            profile.connections,
-            profile.protocol,
+            senders(profile),
             profile.data.readings_per_batch,
             profile.duration_s,
             n = escape(&profile.name)
@@ -217,6 +217,17 @@ fn section(out: &mut String, entry: &Entry) {
         put(out, format_args!("<div class=\"bad\">{}</div>", escape(example)));
     }
     out.push_str("</details>");
+}
+
+/// Over how many connections and sessions the load goes, in words.
+fn senders(profile: &Profile) -> String {
+    let mqtt = &profile.mqtt;
+    let http =
+        (profile.connections > 0).then(|| format!("{} connections, {:?}", profile.connections, profile.protocol));
+    let sessions = (mqtt.sessions > 0).then(|| {
+        format!("{} MQTT sessions of {:?} with {} in flight each", mqtt.sessions, mqtt.versions, mqtt.in_flight)
+    });
+    http.into_iter().chain(sessions).collect::<Vec<_>>().join(", ")
 }
 
 fn plots(entry: &Entry) -> Vec<Plot> {

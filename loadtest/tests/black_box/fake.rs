@@ -1,5 +1,7 @@
 //! A tiny server that keeps the contract as far as the load generator looks, with faults that can be switched on.
 
+mod mqtt;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -37,6 +39,10 @@ pub(crate) enum Wrong {
     Miscounts,
     /// The first value is kept where the later should win.
     FirstWins,
+    /// Over MQTT: every second PUBACK comes before the first one.
+    AcksOutOfOrder,
+    /// Over MQTT: results are never published.
+    KeepsResults,
 }
 
 #[derive(Default)]
@@ -51,6 +57,7 @@ struct State {
 
 pub(crate) struct Fake {
     pub(crate) addr: SocketAddr,
+    mqtt_addr: SocketAddr,
     state: Arc<Mutex<State>>,
     _runtime: tokio::runtime::Runtime,
 }
@@ -61,6 +68,9 @@ impl Fake {
         let state = Arc::new(Mutex::new(State::default()));
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let addr = listener.local_addr().unwrap();
+        let mqtt_listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let mqtt_addr = mqtt_listener.local_addr().unwrap();
+        drop(runtime.spawn(mqtt::serve(mqtt_listener, Arc::clone(&state), wrong)));
         let shared = Arc::clone(&state);
         drop(runtime.spawn(async move {
             loop {
@@ -74,7 +84,7 @@ impl Fake {
                 }));
             }
         }));
-        Self { addr, state, _runtime: runtime }
+        Self { addr, mqtt_addr, state, _runtime: runtime }
     }
 
     pub(crate) fn calls(&self, with: &str) -> usize {
@@ -87,7 +97,7 @@ impl Fake {
         self.state.lock().unwrap().equipment.extend(names.iter().cloned());
         let url = format!("http://{}", self.addr);
         let demo = json!({
-            "http_url": url, "mqtt_url": "mqtt://127.0.0.1:1", "admin_url": url,
+            "http_url": url, "mqtt_url": format!("mqtt://{}", self.mqtt_addr), "admin_url": url,
             "token_url": format!("{url}/oauth/token"),
             "audience": "a", "organisation_id": "o", "integration_id": "i", "client_id": "c", "client_secret": "s",
             "api_key": "grq_live_x",
@@ -115,7 +125,10 @@ async fn answer(
         if head.headers["authorization"] != "Bearer token-c" || head.headers["x-api-key"] != "grq_live_x" {
             return Ok(reply(401, &json!({"code": "unauthorized"})));
         }
-        return ingest(&mut state, &body, query, wrong);
+        return match take(&mut state, &body, query.contains("validate_only"), wrong) {
+            Taken::Cut => Err(std::io::ErrorKind::ConnectionReset.into()),
+            Taken::Answered(status, result) => Ok(reply(status, &result)),
+        };
     }
     if head.uri.path() == "/admin/v1/readings" {
         return Ok(read_back(&state, query, wrong));
@@ -123,7 +136,14 @@ async fn answer(
     Ok(manage(&mut state, head.method.as_str(), head.uri.path(), &body).unwrap_or_else(|never| match never {}))
 }
 
-fn ingest(state: &mut State, body: &Bytes, query: &str, wrong: Wrong) -> Result<Response<Full<Bytes>>, std::io::Error> {
+/// What became of a batch.
+enum Taken {
+    /// Cut before the answer.
+    Cut,
+    Answered(u16, Value),
+}
+
+fn take(state: &mut State, body: &Bytes, validate_only: bool, wrong: Wrong) -> Taken {
     #[derive(serde::Deserialize)]
     struct Batch<'a> {
         #[serde(borrow)]
@@ -142,9 +162,9 @@ fn ingest(state: &mut State, body: &Bytes, query: &str, wrong: Wrong) -> Result<
     state.batches += 1;
     let tenth = state.batches.is_multiple_of(10);
     if tenth && wrong == Wrong::Refuses {
-        return Ok(reply(503, &json!({"code": "spool_full"})));
+        return Taken::Answered(503, json!({"code": "spool_full"}));
     }
-    if !query.contains("validate_only") {
+    if !validate_only {
         if wrong == Wrong::Loses && state.batches.is_multiple_of(20) {
             good.pop();
         }
@@ -158,10 +178,10 @@ fn ingest(state: &mut State, body: &Bytes, query: &str, wrong: Wrong) -> Result<
         }
     }
     if tenth && wrong == Wrong::RefusesAndStores {
-        return Ok(reply(503, &json!({"code": "spool_full"})));
+        return Taken::Answered(503, json!({"code": "spool_full"}));
     }
     if tenth && wrong == Wrong::Cuts {
-        return Err(std::io::ErrorKind::ConnectionReset.into());
+        return Taken::Cut;
     }
     if wrong == Wrong::Miscounts && !errors.is_empty() {
         drop(errors.pop());
@@ -176,7 +196,7 @@ fn ingest(state: &mut State, body: &Bytes, query: &str, wrong: Wrong) -> Result<
         207
     };
     let result = json!({"received": accepted + rejected, "accepted": accepted, "rejected": rejected, "errors": errors});
-    Ok(reply(status, &result))
+    Taken::Answered(status, result)
 }
 
 type Stored = ((String, String), i64, f64);

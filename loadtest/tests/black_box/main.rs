@@ -11,7 +11,7 @@ use fake::{Fake, Wrong};
 use loadtest::floor::Floor;
 use loadtest::ledger::Verdict;
 use loadtest::plan::Plan;
-use loadtest::profile::{OnRefusal, Profile, Protocol};
+use loadtest::profile::{OnRefusal, Profile, Protocol, Version};
 use loadtest::report::figures::Figures;
 use loadtest::run::{Site, run};
 use loadtest::server::Endpoints;
@@ -69,6 +69,101 @@ fn http2_carries_the_same() {
         profile.streams = 3;
     });
     assert!(figures.promises_kept() && verdict(&figures).right > 500);
+}
+
+/// The same over MQTT alone, half of the sessions with each version.
+fn drive_mqtt(wrong: Wrong, edit: impl FnOnce(&mut Profile)) -> Figures {
+    drive(wrong, |profile| {
+        profile.connections = 0;
+        profile.mqtt.sessions = 4;
+        profile.mqtt.in_flight = 3;
+        profile.mqtt.versions = vec![Version::V311, Version::V5];
+        profile.mqtt.results = true;
+        edit(profile);
+    })
+}
+
+#[test]
+fn mqtt_carries_the_same_with_results_that_are_checked() {
+    let figures = drive_mqtt(Wrong::Nothing, |_| ());
+    assert!(figures.promises_kept(), "{:?} {:?}", verdict(&figures), figures.miscounted_examples);
+    assert!(verdict(&figures).right > 500 && figures.rejected > 1);
+    assert_eq!(figures.outcomes.keys().collect::<Vec<_>>(), ["mqtt 200", "mqtt 207"], "{:?}", figures.outcomes);
+}
+
+#[test]
+fn mqtt_and_http_share_one_ledger() {
+    let figures = drive(Wrong::Nothing, |profile| {
+        profile.mqtt.sessions = 3;
+        profile.mqtt.versions = vec![Version::V5, Version::V311];
+        profile.mqtt.results = true;
+    });
+    assert!(figures.promises_kept() && verdict(&figures).right > 500, "{:?}", figures.miscounted_examples);
+    assert!(figures.outcomes["200"] > 10 && figures.outcomes["mqtt 200"] > 10, "{:?}", figures.outcomes);
+}
+
+#[test]
+fn mqtt_without_results_goes_by_the_puback() {
+    let figures = drive_mqtt(Wrong::Nothing, |profile| {
+        profile.mqtt.results = false;
+        profile.data.bad_share = 0.0;
+    });
+    assert!(figures.promises_kept() && verdict(&figures).right > 500);
+    assert_eq!(figures.outcomes.keys().collect::<Vec<_>>(), ["mqtt PUBACK"]);
+}
+
+#[test]
+fn a_puback_for_what_is_not_stored_is_seen() {
+    for version in [Version::V311, Version::V5] {
+        let figures = drive_mqtt(Wrong::Loses, |profile| profile.mqtt.versions = vec![version]);
+        assert!(verdict(&figures).lost >= 1 && !figures.promises_kept(), "{version:?}");
+    }
+}
+
+#[test]
+fn a_puback_out_of_order_is_seen() {
+    let figures = drive_mqtt(Wrong::AcksOutOfOrder, |_| ());
+    assert!(figures.miscounted > 1 && figures.miscounted_examples[0].contains("order"), "{figures:?}");
+    assert!(verdict(&figures).is_clean());
+}
+
+#[test]
+fn a_result_with_a_wrong_count_is_seen() {
+    let figures = drive_mqtt(Wrong::Miscounts, |profile| profile.data.bad_share = 0.05);
+    assert!(figures.miscounted > 1 && !figures.promises_kept());
+}
+
+#[test]
+fn a_result_that_never_comes_is_seen() {
+    let figures = drive_mqtt(Wrong::KeepsResults, |profile| {
+        profile.mqtt.versions = vec![Version::V5];
+        profile.timeout_ms = 300;
+    });
+    assert!(figures.miscounted > 1 && figures.miscounted_examples[0].contains("never came"), "{figures:?}");
+    // The PUBACK was the promise, and it was kept.
+    assert!(verdict(&figures).is_clean() && verdict(&figures).right > 100);
+}
+
+#[test]
+fn a_lost_puback_is_resent_after_the_reconnect_and_nothing_is_doubled() {
+    let figures = drive_mqtt(Wrong::Cuts, |_| ());
+    assert!(figures.outcomes["cut before the answer"] > 1, "{:?}", figures.outcomes);
+    assert!(figures.promises_kept(), "{:?}", figures.facts.verdict);
+}
+
+#[test]
+fn a_publish_over_the_limit_is_retried_or_given_up_as_the_profile_says() {
+    for on_refusal in [OnRefusal::Retry, OnRefusal::Drop] {
+        let figures = drive_mqtt(Wrong::Refuses, |profile| profile.on_refusal = on_refusal);
+        assert!(figures.outcomes["mqtt 429 rate_limited"] > 1, "{:?}", figures.outcomes);
+        assert!(figures.promises_kept(), "{:?}", figures.facts.verdict);
+    }
+}
+
+#[test]
+fn a_publish_that_is_refused_and_stored_all_the_same_is_seen() {
+    let figures = drive_mqtt(Wrong::RefusesAndStores, |profile| profile.on_refusal = OnRefusal::Drop);
+    assert!(verdict(&figures).unexpected > 10 && !figures.promises_kept());
 }
 
 #[test]
@@ -133,6 +228,7 @@ fn setup_makes_what_the_plan_needs_by_the_admin_api_alone() {
         admin_url: url.clone(),
         token_url: format!("{url}/oauth/token"),
         audience: "a".into(),
+        mqtt_url: None,
     };
     let mut profile = Profile::load("main").unwrap();
     profile.data.integrations = Some(23);
