@@ -1,6 +1,6 @@
-//! MQTT as a gateway speaks it: 3.1.1 and 5, QoS 1, clean sessions. The packets are written and read by rumqttc's codec;
-//! its event loop is left out, for the same reason for which HTTP is sent without a pool: every acknowledgement has to
-//! be told apart from a lost one, and the generator must cost little.
+//! MQTT as a gateway speaks it: 3.1.1 and 5, QoS 1, clean sessions. The packets are written and read by rumqttc's
+//! codec; its event loop is left out, for the same reason for which HTTP is sent without a pool: every acknowledgement
+//! has to be told apart from a lost one, and the generator must cost little.
 
 pub mod packet;
 pub mod session;
