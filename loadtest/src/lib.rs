@@ -7,7 +7,7 @@
 //!              │
 //! fixture ─→ server     starts it on a data directory prepared by `setup` (organisations, integrations, equipment)
 //!              │
-//!            load       closed or open loop; connections and sessions; bodies; each answer goes to the ledger and the tally
+//!            load       closed or open loop; connections, sessions; each answer goes to the ledger and the tally
 //!              │        meanwhile: process samples, kill plan, idle and slow crowd, lag probe
 //!            readback   the ledger against what the server gives back: lost, doubled, wrong, unexpected
 //!              │
