@@ -123,7 +123,7 @@ impl Arguments {
             config.data_dir.clone_from(data_dir);
         }
         config.http.address = listeners.http.unwrap_or(config.http.address);
-        config.mqtt.address = listeners.mqtt.unwrap_or(config.mqtt.address);
+        config.mqtt.address = listeners.mqtt.or(config.mqtt.address);
         config.admin.address = listeners.admin.unwrap_or(config.admin.address);
         if matches!(self.command, Command::Demo { .. }) {
             let named = [listeners.http, listeners.mqtt, listeners.admin].map(|address| address.is_some());

@@ -26,6 +26,7 @@ mod demo;
 pub mod http;
 pub mod ingest;
 pub mod issuer;
+pub mod journal;
 pub mod listener;
 pub mod model;
 pub mod mqtt;

@@ -19,8 +19,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("spool", &[]),
     ("auth", &[]),
     ("ingest", &["auth", "spool"]),
-    ("http", &["ingest", "auth", "listener"]),
-    ("mqtt", &["ingest", "auth", "listener"]),
+    ("journal", &["auth"]),
+    ("http", &["ingest", "auth", "listener", "journal"]),
+    ("mqtt", &["ingest", "auth", "listener", "journal"]),
     ("delivery", &["spool", "store"]),
     ("admin", &["control", "store", "listener"]),
 ];

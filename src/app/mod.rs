@@ -3,6 +3,7 @@
 
 mod data_dir;
 mod directory;
+mod mqtt_ports;
 mod ready;
 mod signals;
 mod tasks;
@@ -19,11 +20,13 @@ use crate::{
     control::{Control, FirstAdministrator, Issuers},
     http, ingest,
     issuer::Issuer,
+    journal::{Journal, LogJournal},
     model::{MetricTable, OrganisationId},
     mqtt,
     telemetry::{self, health::Health},
 };
 use data_dir::DataDir;
+use mqtt_ports::MqttPorts;
 pub use ready::Urls;
 use tasks::Tasks;
 
@@ -106,9 +109,9 @@ impl App {
         tasks.save_usage(sync, control.clone());
 
         let http_tcp = bind(config.http.address, "http.address").await?;
-        let mqtt_tcp = if config.mqtt.enabled { Some(bind(config.mqtt.address, "mqtt.address").await?) } else { None };
+        let mqtt_ports = MqttPorts::bind(&config.mqtt).await?;
         let admin_tcp = bind(config.admin.address, "admin.address").await?;
-        let urls = Urls::new(config, &http_tcp, mqtt_tcp.as_ref(), &admin_tcp)?;
+        let urls = Urls::new(config, &http_tcp, &mqtt_ports, &admin_tcp)?;
 
         let issuer = open_issuer(config, &urls, &mut tasks)?;
         let authenticator = authenticator(config, issuer.as_ref(), registry, &health, &mut tasks)?;
@@ -117,6 +120,7 @@ impl App {
         let writer = tasks.deliver(config, spool, Arc::clone(&store), &health)?;
 
         let ingest = Arc::new(ingest::Ingest::new(config.ingest.clone(), table.clone(), writer));
+        let journal: Arc<dyn Journal> = Arc::new(LogJournal);
         let surface = http::Surface {
             openapi: openapi_json().into(),
             open: issuer.into_iter().flat_map(|issuer| directory::routes(issuer, control.clone())).collect(),
@@ -131,12 +135,10 @@ impl App {
             intake: Arc::clone(&ingest),
             surface,
             idempotency,
-            journal: Arc::new(http::LogJournal),
+            journal: Arc::clone(&journal),
         });
         tasks.serve_http(edge, http_tcp, config)?;
-        if let Some(tcp) = mqtt_tcp {
-            tasks.serve_mqtt(mqtt_edge(config, authenticator, ingest), tcp, config);
-        }
+        tasks.serve_mqtt(&mqtt_edge(config, authenticator, ingest, journal), mqtt_ports, config)?;
         let router = admin::router(admin::Admin::new(admin::Parts {
             config: config.admin.clone(),
             control: control.clone(),
@@ -220,12 +222,18 @@ async fn bind(address: std::net::SocketAddr, key: &str) -> Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {key} = {address}"))
 }
 
-fn mqtt_edge(config: &Config, door: Arc<Authenticator>, intake: Arc<ingest::Ingest>) -> Arc<mqtt::Edge> {
+fn mqtt_edge(
+    config: &Config,
+    door: Arc<Authenticator>,
+    intake: Arc<ingest::Ingest>,
+    journal: Arc<dyn Journal>,
+) -> Arc<mqtt::Edge> {
     mqtt::Edge::new(mqtt::Args {
         config: config.mqtt.clone(),
         door,
         budget: intake.budget().clone(),
         intake,
+        journal,
         public_url: config.http.public_url.clone(),
     })
 }

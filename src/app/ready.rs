@@ -5,6 +5,7 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result};
 use tokio::net::TcpListener;
 
+use super::mqtt_ports::MqttPorts;
 use crate::config::Config;
 
 /// The addresses in use, port numbers filled in.
@@ -14,6 +15,10 @@ pub struct Urls {
     pub http: String,
     /// MQTT, where it is served.
     pub mqtt: Option<String>,
+    /// MQTT over TLS, where it is served.
+    pub mqtts: Option<String>,
+    /// MQTT over WebSocket, where it is served.
+    pub mqtt_ws: Option<String>,
     /// The administrators' API.
     pub admin: String,
     /// The token end point of the embedded issuer; empty with an external one.
@@ -23,12 +28,7 @@ pub struct Urls {
 }
 
 impl Urls {
-    pub(super) fn new(
-        config: &Config,
-        http: &TcpListener,
-        mqtt: Option<&TcpListener>,
-        admin: &TcpListener,
-    ) -> Result<Self> {
+    pub(super) fn new(config: &Config, http: &TcpListener, mqtt: &MqttPorts, admin: &TcpListener) -> Result<Self> {
         let url = |tcp: &TcpListener, tls: bool| -> Result<String> {
             let address = tcp.local_addr().context("a bound address")?;
             Ok(format!("{}://{address}", if tls { "https" } else { "http" }))
@@ -36,14 +36,13 @@ impl Urls {
         let http = url(http, config.http.tls.is_set())?;
         let token = if config.issuer.enabled { format!("{http}/oauth/token") } else { String::new() };
         let admin = url(admin, config.admin.tls.is_set())?;
-        let mqtt = mqtt.map(|tcp| tcp.local_addr().context("a bound address")).transpose()?;
-        let mqtt = mqtt.map(|address| format!("mqtt://{address}"));
-        Ok(Self { http, mqtt, admin, token, audience: config.issuer.audience.clone() })
+        let [mqtt, mqtts, mqtt_ws] = mqtt.urls(&config.mqtt)?;
+        Ok(Self { http, mqtt, mqtts, mqtt_ws, admin, token, audience: config.issuer.audience.clone() })
     }
 
     pub(super) fn write(&self, path: &Path) -> Result<()> {
         let urls = serde_json::json!({
-            "http_url": self.http, "mqtt_url": self.mqtt, "admin_url": self.admin, "token_url": self.token,
+            "http_url": self.http, "mqtt_url": self.mqtt, "mqtts_url": self.mqtts, "mqtt_ws_url": self.mqtt_ws, "admin_url": self.admin, "token_url": self.token,
             "audience": self.audience,
         });
         let draft = path.with_extension("draft");

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use tokio::{net::TcpListener, task::JoinHandle, time};
 use tokio_util::sync::CancellationToken;
 
+use super::mqtt_ports::MqttPorts;
 use crate::{
     auth::{Authenticator, sync::Sync},
     config::Config,
@@ -155,9 +156,13 @@ impl Tasks {
     }
 
     /// Serves the integration API over MQTT.
-    pub(super) fn serve_mqtt(&mut self, edge: Arc<mqtt::Edge>, tcp: TcpListener, config: &Config) {
-        let serving = edge.serve(tcp, config.listener.clone(), Port::plain("mqtt"), self.edge_shutdown.clone());
-        self.edges.push(task::spawn("mqtt", serving));
+    pub(super) fn serve_mqtt(&mut self, edge: &Arc<mqtt::Edge>, ports: MqttPorts, config: &Config) -> Result<()> {
+        for (tcp, port, framing) in ports.open(&config.mqtt)? {
+            let (name, shutdown) = (port.name, self.edge_shutdown.clone());
+            let serving = Arc::clone(edge).serve(tcp, config.listener.clone(), port, framing, shutdown);
+            self.edges.push(task::spawn(name, serving));
+        }
+        Ok(())
     }
 
     /// Serves the administrators' API and the probes.

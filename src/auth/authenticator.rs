@@ -103,6 +103,9 @@ impl Authenticator {
 
     /// Token, key, status, binding, allowlist: who it is, whatever became of others at the same address.
     async fn identify_caller(&self, credential: &Credential<'_>, call: &Call) -> Result<Principal, Denial> {
+        if credential.api_key.is_empty() || credential.token.is_empty() {
+            return Err(self.refuse(call, ProblemCode::MissingCredential, Cause::MissingCredential, None));
+        }
         let token = match self.verifier.verify(credential.token, call.now_us).await {
             Ok(token) => token,
             Err(error) => return Err(self.refuse_token(call, &error)),
@@ -130,7 +133,7 @@ impl Authenticator {
     /// and it ends when one of them changes. It costs nothing in the window (`api.md` §2).
     ///
     /// # Errors
-    /// The first check that fails, or that the integration has its full number of sessions.
+    /// The first check that fails, or that the integration has its full number of sessions, or opens them too often.
     pub async fn open_session(
         &self,
         credential: &Credential<'_>,
@@ -142,7 +145,7 @@ impl Authenticator {
             let rate = principal.integration.rate_state(call.now_s());
             return Err(NotOpened::Denied(scope_missing(&principal, request.scope, rate)));
         }
-        Sessions::open(&principal, request)
+        Sessions::open(&principal, request, call.now_us)
     }
 
     /// Charges the minute window and the daily quota with one request, then judges the scope (A27).

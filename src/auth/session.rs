@@ -35,6 +35,8 @@ pub enum NotOpened {
     Denied(Denial),
     /// As many sessions of the integration are open as its edge allows.
     Full,
+    /// The integration opens sessions faster than its edge allows.
+    TooOften,
 }
 
 /// What kind of session to open.
@@ -46,6 +48,9 @@ pub struct SessionRequest<'a> {
     pub scope: Scope,
     /// How many sessions an integration may have.
     pub sessions_max: usize,
+    /// How many an integration may open in a minute, once `sessions_max` were opened in one go: two gateways with one
+    /// client id, which end each other's session for ever, keep nobody busy.
+    pub opens_per_minute: u32,
 }
 
 /// A live session. Dropped as the last thing of its connection, when nothing more can be read or sent on it: who cuts
@@ -123,6 +128,13 @@ impl Session {
         }
     }
 
+    /// A session for tests of an edge, which have no credentials to check.
+    #[cfg(test)]
+    pub(crate) fn assumed(integration: Arc<Integration>, addr: IpAddr, opening: &SessionRequest<'_>) -> Self {
+        let principal = Principal::assumed(integration, addr);
+        Sessions::open(&principal, opening, 0).expect("a test opens no more than it allows")
+    }
+
     /// The client id of the CONNECT, unique within the integration.
     #[must_use]
     pub fn client_id(&self) -> &str {
@@ -144,6 +156,8 @@ pub(super) struct Sessions(Mutex<Table>);
 #[derive(Debug, Default)]
 struct Table {
     last_number: u64,
+    /// GCRA: when the sessions opened so far would have been opened at an even rate.
+    opened_until_us: i64,
     by_number: FxHashMap<u64, Arc<Live>>,
     by_client_id: FxHashMap<Box<str>, u64>,
 }
@@ -151,7 +165,7 @@ struct Table {
 impl Sessions {
     /// Opens a session for `principal`, and ends the one that has the same client id. The facts have to be judged
     /// once more afterwards ([`Sessions::cut_those_shut_out`] may have passed in between).
-    pub(super) fn open(principal: &Principal, opening: &SessionRequest<'_>) -> Result<Session, NotOpened> {
+    pub(super) fn open(principal: &Principal, opening: &SessionRequest<'_>, now_us: i64) -> Result<Session, NotOpened> {
         let integration = Arc::clone(&principal.integration);
         let (sender, end) = watch::channel(None);
         let live = Arc::new(Live {
@@ -163,7 +177,7 @@ impl Sessions {
             end: sender,
             closed: CancellationToken::new(),
         });
-        let number = integration.sessions.enter(&live, opening.sessions_max)?;
+        let number = integration.sessions.enter(&live, opening, now_us)?;
         if let Some(end) = live.must_end(&integration.facts()) {
             live.cut(end);
         }
@@ -178,12 +192,13 @@ impl Sessions {
         })
     }
 
-    fn enter(&self, live: &Arc<Live>, sessions_max: usize) -> Result<u64, NotOpened> {
+    fn enter(&self, live: &Arc<Live>, opening: &SessionRequest<'_>, now_us: i64) -> Result<u64, NotOpened> {
         let mut table = self.0.lock();
         let before = table.by_client_id.get(&live.client_id).copied();
-        if before.is_none() && table.by_number.len() >= sessions_max {
+        if before.is_none() && table.by_number.len() >= opening.sessions_max {
             return Err(NotOpened::Full);
         }
+        table.charge(opening, now_us)?;
         table.last_number += 1;
         let number = table.last_number;
         if let Some(before) = before.and_then(|before| table.by_number.get(&before)) {
@@ -218,6 +233,20 @@ impl Sessions {
     /// How many are open.
     pub(super) fn count(&self) -> usize {
         self.0.lock().by_number.len()
+    }
+}
+
+impl Table {
+    /// Charges one opening, or tells that it comes too soon after the others.
+    fn charge(&mut self, opening: &SessionRequest<'_>, now_us: i64) -> Result<(), NotOpened> {
+        let interval_us = 60_000_000 / i64::from(opening.opens_per_minute.max(1));
+        let burst = i64::try_from(opening.sessions_max).unwrap_or(i64::MAX);
+        let until_us = self.opened_until_us.max(now_us);
+        if until_us - now_us > interval_us.saturating_mul(burst - 1) {
+            return Err(NotOpened::TooOften);
+        }
+        self.opened_until_us = until_us + interval_us;
+        Ok(())
     }
 }
 

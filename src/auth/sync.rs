@@ -145,8 +145,11 @@ mod tests {
     }
 
     fn session(integration: &Arc<Integration>, client_id: &str) -> Result<Session, NotOpened> {
-        let request = SessionRequest { client_id, scope: Scope::SensorsWrite, sessions_max: 2 };
-        Sessions::open(&Principal::assumed(Arc::clone(integration), LOCALHOST), &request)
+        Sessions::open(&Principal::assumed(Arc::clone(integration), LOCALHOST), &opening(client_id), 0)
+    }
+
+    fn opening(client_id: &str) -> SessionRequest<'_> {
+        SessionRequest { client_id, scope: Scope::SensorsWrite, sessions_max: 2, opens_per_minute: u32::MAX }
     }
 
     fn sending(facts: IntegrationFacts) -> IntegrationFacts {
@@ -245,8 +248,7 @@ mod tests {
         let integration = registry.integration(id).expect("known");
         let principal = Principal::assumed(Arc::clone(&integration), LOCALHOST);
         sync.apply(Change::Integration(sending(facts(id, Status::Suspended, 0)))).await;
-        let request = SessionRequest { client_id: "late", scope: Scope::SensorsWrite, sessions_max: 2 };
-        let mut late = Sessions::open(&principal, &request).expect("opened");
+        let mut late = Sessions::open(&principal, &opening("late"), 0).expect("opened");
         assert_eq!(late.ended().await, SessionEnd::AccessChanged);
     }
 
@@ -278,5 +280,23 @@ mod tests {
         assert_eq!(session(&integration, "c").err(), Some(NotOpened::Full));
         drop(second);
         assert!(session(&integration, "c").is_ok());
+    }
+
+    // api.md §4: sessions are opened at an even rate, after a burst of as many as there may be.
+    #[tokio::test]
+    async fn sessions_are_not_opened_too_often() {
+        let integration = Arc::new(Integration::new(sending(facts(IntegrationId::generate(), Status::Active, 1))));
+        let principal = Principal::assumed(Arc::clone(&integration), LOCALHOST);
+        let open = |now_us| {
+            let opening = SessionRequest { opens_per_minute: 60, ..opening("flapping") };
+            Sessions::open(&principal, &opening, now_us)
+        };
+        assert!(open(0).is_ok() && open(0).is_ok());
+        let last = open(0);
+        assert_eq!(last.err(), Some(NotOpened::TooOften));
+        assert!(open(999_999).is_err());
+        assert!(open(1_000_000).is_ok());
+        assert!(open(1_000_000).is_err());
+        assert!(open(60_000_000).is_ok(), "time that has passed gives a burst again");
     }
 }

@@ -28,9 +28,12 @@ fn say(line: &str) {
 /// A newcomer's first command should not fail for a port that something else uses: where none was named, a free one
 /// is taken then. `named` is which of the addresses of HTTP, MQTT and the administrators' API were.
 pub(crate) fn avoid_taken_ports(config: &mut Config, named: [bool; 3]) {
-    let addresses = [&mut config.http.address, &mut config.mqtt.address, &mut config.admin.address];
+    let addresses = [Some(&mut config.http.address), config.mqtt.address.as_mut(), Some(&mut config.admin.address)];
     for (is_named, address) in named.into_iter().zip(addresses) {
-        if !is_named && std::net::TcpListener::bind(*address).is_err() {
+        if let Some(address) = address
+            && !is_named
+            && std::net::TcpListener::bind(*address).is_err()
+        {
             address.set_port(0);
         }
     }

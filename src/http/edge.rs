@@ -18,7 +18,7 @@ use super::{
     exchange::Exchange,
     finish::caught,
     idempotency::Idempotency,
-    journal::{Instruments, Journal, READINGS_ROUTE},
+    instruments::{Instruments, READINGS_ROUTE},
     refusal::Refusal,
     reply::ReplyBody,
     seam::{Door, Intake},
@@ -27,6 +27,7 @@ use super::{
 use crate::{
     auth::{Call, Principal},
     ingest::Budget,
+    journal::Journal,
     listener::{self, Peer, Port},
     model::ProblemCode,
 };

@@ -5,12 +5,14 @@ use std::{net::IpAddr, sync::Arc, time::Instant};
 use http::{HeaderMap, Method, Response, header::HeaderName};
 
 use super::{
-    journal::{Instruments, Journal, Record, STATUS_HUNG_UP},
+    instruments::Instruments,
     refusal::Refusal,
     reply::{ReplyBody, X_REQUEST_ID, stamp},
 };
 use crate::{
     auth::RateState,
+    ingest::Transport,
+    journal::{Journal, Record, STATUS_HUNG_UP},
     model::{IntegrationId, RequestId},
 };
 
@@ -90,11 +92,12 @@ impl Exchange {
     fn record(&mut self, status: u16, refusal: Option<&Refusal>) {
         self.is_over = true;
         let record = Record {
+            transport: Transport::Http.as_str(),
             request_id: self.request_id,
             client_request_id: self.client_request_id.as_deref(),
             integration_id: self.integration_id,
             addr: self.addr,
-            method: &self.method,
+            method: self.method.as_str(),
             route: self.route,
             status,
             code: refusal.map(|refusal| refusal.problem.code()),

@@ -15,7 +15,7 @@ use super::{
     finish::Finish,
     idempotency::{self, Answer, Claim, Running},
     inflate::{Encoding, Failure, inflate},
-    journal::READINGS_ROUTE,
+    instruments::READINGS_ROUTE,
     refusal::Refusal,
     reply::{ReplyBody, full},
     seam::{Door, Intake},

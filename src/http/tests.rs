@@ -19,10 +19,11 @@ use parking_lot::Mutex;
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{Args, Config, Door, Edge, Idempotency, Intake, Journal, Record, Surface};
+use super::{Args, Config, Door, Edge, Idempotency, Intake, Surface};
 use crate::{
     auth::{Call, Cause, ClientAddr, Denial, Integration, Principal, RateState},
     ingest::{BatchResult, Budget, Refused, Submission},
+    journal::{Journal, Record},
     listener::{self, Port},
     model::{
         EntryCode, IntegrationFacts, IntegrationId, OrganisationId, ProblemCode, RequestId, Scope, ScopeSet, Status,

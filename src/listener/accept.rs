@@ -26,7 +26,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(1);
 /// What differs from port to port; the limits are the [`Config`]'s.
 #[derive(Debug, Clone)]
 pub struct Port {
-    /// Its name in metrics and logs, from a closed set: `http`, `admin`, `mqtt`, `mqtts`.
+    /// Its name in metrics and logs, from a closed set: `http`, `admin`, `mqtt`, `mqtts`, `mqtt_ws`.
     pub name: &'static str,
     /// Certificate and key, or none for a plain port.
     pub tls: Option<Tls>,

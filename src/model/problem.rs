@@ -82,6 +82,9 @@ problems! {
     DailyQuotaExceeded = 429 "daily_quota_exceeded", "Daily quota used up", retry: true,
         cause: "The integration has used up its requests of this UTC day.",
         remedy: "Wait until X-RateLimit-Reset (the next 00:00 UTC), or ask the administrator for a larger quota.";
+    TooManySessions = 429 "too_many_sessions", "Too many sessions", retry: true,
+        cause: "Over MQTT: the integration has its full number of sessions open, or opens them too often.",
+        remedy: "Close sessions that are not needed, give each client an id of its own, and connect again later with backoff.";
     TooManyFailures = 429 "too_many_failures", "Too many failed attempts", retry: true,
         cause: "Too many requests from this address failed to authenticate.",
         remedy: "Mend the credentials, wait for Retry-After, and try again.";

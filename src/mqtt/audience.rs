@@ -6,9 +6,10 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use rustc_hash::FxHashMap;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::{
+    Config,
     packet::Qos,
     topic::{self, Topics},
 };
@@ -23,6 +24,8 @@ pub(super) struct Message {
     /// `application/json`, or `application/problem+json` for a refusal.
     pub(super) content_type: &'static str,
     pub(super) correlation: Option<Bytes>,
+    /// Its bytes in memory, given back when nobody has it any more.
+    _room: OwnedSemaphorePermit,
 }
 
 /// A message for one session, at the QoS that it subscribed with.
@@ -34,6 +37,8 @@ pub(super) struct Audience {
     pub(super) topics: Topics,
     /// Bytes that its publishes may hold at once.
     pub(super) bytes: Arc<Semaphore>,
+    /// Bytes that its results may hold at once.
+    results_bytes: Arc<Semaphore>,
     seats: RwLock<Seats>,
 }
 
@@ -50,17 +55,14 @@ struct Seat {
     mailbox: mpsc::Sender<Delivery>,
 }
 
-/// Whether a message went to everybody who wants it.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Told {
-    pub(super) told: u64,
-    /// Sessions whose mailbox was full.
-    pub(super) dropped: u64,
-}
-
 impl Audience {
-    fn new(integration: IntegrationId, bytes_max: usize) -> Self {
-        Self { topics: Topics::of(integration), bytes: Arc::new(Semaphore::new(bytes_max)), seats: RwLock::default() }
+    fn new(integration: IntegrationId, config: &Config) -> Self {
+        Self {
+            topics: Topics::of(integration),
+            bytes: Arc::new(Semaphore::new(config.integration_bytes_max)),
+            results_bytes: Arc::new(Semaphore::new(config.results_bytes_max)),
+            seats: RwLock::default(),
+        }
     }
 
     /// Whether anybody would be told something on `topic`: a result that nobody wants is not even written.
@@ -68,17 +70,29 @@ impl Audience {
         self.seats.read().seats.iter().any(|seat| seat.granted(topic).is_some())
     }
 
-    /// Puts `message` into the mailbox of everybody who wants it.
-    pub(super) fn tell(&self, message: &Arc<Message>) -> Told {
-        let mut told = Told::default();
+    /// A message, unless too many are in memory already because subscribers are slow.
+    pub(super) fn message(
+        &self,
+        topic: Box<str>,
+        (payload, content_type): (Vec<u8>, &'static str),
+        correlation: Option<Bytes>,
+    ) -> Option<Message> {
+        let bytes = payload.len() + topic.len() + correlation.as_ref().map_or(0, Bytes::len);
+        let room = Arc::clone(&self.results_bytes).try_acquire_many_owned(u32::try_from(bytes).ok()?).ok()?;
+        Some(Message { topic, payload: payload.into(), content_type, correlation, _room: room })
+    }
+
+    /// Puts `message` into the mailbox of everybody who wants it; in how many there was no place.
+    pub(super) fn tell(&self, message: &Arc<Message>) -> u64 {
+        let mut dropped = 0;
         for seat in &self.seats.read().seats {
-            let Some(qos) = seat.granted(&message.topic) else { continue };
-            match seat.mailbox.try_send((Arc::clone(message), qos)) {
-                Ok(()) => told.told += 1,
-                Err(_full) => told.dropped += 1,
+            if let Some(qos) = seat.granted(&message.topic)
+                && seat.mailbox.try_send((Arc::clone(message), qos)).is_err()
+            {
+                dropped += 1;
             }
         }
-        told
+        dropped
     }
 }
 
@@ -148,25 +162,19 @@ impl Drop for Subscriptions {
 }
 
 /// The audiences of all integrations that have sessions.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Audiences {
-    bytes_max: usize,
     by_integration: Mutex<FxHashMap<IntegrationId, Weak<Audience>>>,
 }
 
 impl Audiences {
-    /// `bytes_max` is the share of each integration.
-    pub(super) fn new(bytes_max: usize) -> Self {
-        Self { bytes_max, by_integration: Mutex::default() }
-    }
-
     /// The audience of `integration`, made if it has none. As many are remembered as there are integrations.
-    pub(super) fn of(&self, integration: IntegrationId) -> Arc<Audience> {
+    pub(super) fn of(&self, integration: IntegrationId, config: &Config) -> Arc<Audience> {
         let mut known = self.by_integration.lock();
         if let Some(audience) = known.get(&integration).and_then(Weak::upgrade) {
             return audience;
         }
-        let audience = Arc::new(Audience::new(integration, self.bytes_max));
+        let audience = Arc::new(Audience::new(integration, config));
         known.insert(integration, Arc::downgrade(&audience));
         audience
     }

@@ -11,12 +11,13 @@ use super::{
     audience::Audience,
     codec::Codec,
     edge::Edge,
+    exchange::{Answer, Exchange},
     packet::{Connect, Out, Refuse, Version, Welcome, WillRetain},
     wire::Wire,
 };
 use crate::{
-    auth::{self, Call, Credential, Denial, NotOpened, SessionRequest},
-    model::{ProblemCode, RequestId, Scope},
+    auth::{self, Call, Credential, NotOpened, SessionRequest},
+    model::{IntegrationId, ProblemCode, RequestId, Scope},
 };
 
 /// A session that was let in.
@@ -33,27 +34,32 @@ pub(super) struct Connected {
 }
 
 /// Judges a CONNECT and writes the answer.
-pub(super) async fn judge<S: AsyncRead + AsyncWrite + Unpin>(
+pub(super) async fn judge<S: AsyncRead + AsyncWrite + Unpin + Send>(
     edge: &Arc<Edge>,
     wire: &mut Wire<S>,
     mut codec: Codec,
     request: Connect,
     addr: IpAddr,
 ) -> Option<Connected> {
-    let call = Call { addr, request_id: RequestId::generate(), now_us: jiff::Timestamp::now().as_microsecond() };
+    let mut exchange = Exchange::connect(&edge.journal, addr);
+    let call = Call { addr, request_id: exchange.request_id, now_us: jiff::Timestamp::now().as_microsecond() };
     let client_id = ClientId::of(&request, &call);
-    let opened = match refused(edge, &request) {
-        Some((refuse, words)) => Err((refuse, words.to_owned())),
+    let opened = match unacceptable(edge, &request) {
+        Some(refusal) => Err(refusal),
         None => open(edge, &request, &client_id, &call).await,
     };
     let session = match opened {
         Ok(session) => session,
-        Err((refuse, words)) => {
-            let written = codec.encode(Out::Refuse(refuse, words), &mut wire.unsent);
+        Err(refusal) => {
+            let written = codec.encode(Out::Refuse(refusal.refuse, refusal.words), &mut wire.unsent);
             debug_assert!(written.is_ok(), "a refusal fits");
+            edge.meters.connect(refusal.outcome);
+            exchange.integration_id = refusal.integration_id;
+            exchange.end(refusal.answer);
             return None;
         }
     };
+    exchange.integration_id = Some(session.integration.facts().id);
     let (server_keep_alive_s, patience) = keep_alive(edge, codec.version(), request.keep_alive_s);
     let welcome = Welcome {
         assigned_client_id: client_id.is_assigned.then_some(&client_id.id),
@@ -62,16 +68,56 @@ pub(super) async fn judge<S: AsyncRead + AsyncWrite + Unpin>(
         packet_bytes_max: u32::try_from(edge.config.packet_bytes_max).unwrap_or(u32::MAX),
     };
     codec.encode(Out::Welcome(welcome), &mut wire.unsent).ok()?;
+    edge.meters.connect("ok");
+    exchange.end(Answer { status: 200, code: None, cause: None, readings: None });
     let token_left = i128::from(session.token_expires_s) * 1_000_000 - i128::from(call.now_us);
     let token_left = Duration::from_micros(u64::try_from(token_left).unwrap_or(0));
     Some(Connected {
-        audience: edge.audiences.of(session.integration.facts().id),
+        audience: edge.audiences.of(session.integration.facts().id, &edge.config),
         expires: Instant::now() + token_left.min(Duration::from_secs(u64::from(u32::MAX))),
         results_unacked_max: usize::from(request.receive_maximum).min(edge.config.results_unacked_max),
         codec,
         session,
         patience,
     })
+}
+
+/// A CONNECT that is refused.
+struct Refusal {
+    refuse: Refuse,
+    /// For the reason string of version 5.
+    words: String,
+    /// For the metric.
+    outcome: &'static str,
+    answer: Answer,
+    integration_id: Option<IntegrationId>,
+}
+
+impl Refusal {
+    /// What we do not serve, whoever asks.
+    fn unacceptable(refuse: Refuse, outcome: &'static str, words: &str) -> Self {
+        let answer = Answer { status: 400, code: None, cause: Some(outcome), readings: None };
+        Self { refuse, words: words.to_owned(), outcome, answer, integration_id: None }
+    }
+
+    /// The answer of `api.md` §2 to a problem.
+    fn problem(problem: ProblemCode, cause: &'static str, detail: Option<&str>, request_id: RequestId) -> Self {
+        let refuse = match (problem, problem.status()) {
+            (ProblemCode::TooManySessions, _) => Refuse::Quota,
+            (_, 401) => Refuse::Credentials,
+            (_, 403) => Refuse::NotAuthorized,
+            (_, 429) => Refuse::ConnectionRate,
+            _ => Refuse::Unavailable,
+        };
+        let detail = detail.unwrap_or_else(|| problem.remedy());
+        Self {
+            refuse,
+            words: format!("{} ({request_id}): {detail}", problem.code()),
+            outcome: problem.code(),
+            answer: Answer { status: problem.status(), code: Some(problem.code()), cause: Some(cause), readings: None },
+            integration_id: None,
+        }
+    }
 }
 
 /// The client's name for itself, or ours where it has none.
@@ -88,33 +134,26 @@ impl ClientId {
     }
 }
 
-/// What we do not serve, whoever asks.
-fn refused(edge: &Edge, request: &Connect) -> Option<(Refuse, &'static str)> {
+fn unacceptable(edge: &Edge, request: &Connect) -> Option<Refusal> {
+    let will = |refuse| Some(Refusal::unacceptable(refuse, "will", "Wills are not supported."));
     match request.will {
-        Some(WillRetain(true)) => return Some((Refuse::WillRetain, "Wills are not supported.")),
-        Some(WillRetain(false)) => return Some((Refuse::Will, "Wills are not supported.")),
+        Some(WillRetain(true)) => return will(Refuse::WillRetain),
+        Some(WillRetain(false)) => return will(Refuse::Will),
         None => {}
     }
     if request.has_auth_method {
-        return Some((Refuse::AuthMethod, "Send the API key as user name and the JWT as password."));
+        let words = "Send the API key as user name and the JWT as password.";
+        return Some(Refusal::unacceptable(Refuse::AuthMethod, "auth_method", words));
     }
     let id = &request.client_id;
     if id.len() > edge.config.client_id_bytes_max || id.contains('\0') {
-        return Some((Refuse::ClientId, "The client id is too long, or has a character that is not allowed."));
+        let words = "The client id is too long, or has a character that is not allowed.";
+        return Some(Refusal::unacceptable(Refuse::ClientId, "client_id", words));
     }
     None
 }
 
-async fn open(
-    edge: &Edge,
-    request: &Connect,
-    client_id: &ClientId,
-    call: &Call,
-) -> Result<auth::Session, (Refuse, String)> {
-    let refuse = |refuse, problem: ProblemCode, detail: Option<&str>| {
-        let detail = detail.unwrap_or_else(|| problem.remedy());
-        (refuse, format!("{} ({}): {detail}", problem.code(), call.request_id))
-    };
+async fn open(edge: &Edge, request: &Connect, client_id: &ClientId, call: &Call) -> Result<auth::Session, Refusal> {
     let credential = Credential {
         api_key: request.username.as_deref().unwrap_or_default(),
         token: request.password.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default(),
@@ -123,39 +162,17 @@ async fn open(
         client_id: &client_id.id,
         scope: Scope::SensorsWrite,
         sessions_max: edge.config.sessions_per_integration_max,
+        opens_per_minute: edge.config.connects_per_minute,
     };
-    match edge.door.open_session(&credential, call, &opening).await {
-        Ok(session) => Ok(session),
-        Err(NotOpened::Denied(denial)) => {
-            log_denial(call, &denial);
-            Err(refuse(code(denial.problem), denial.problem, denial.detail.as_deref()))
-        }
-        Err(NotOpened::Full) => {
-            let words = format!("The integration has its full number of sessions ({}).", call.request_id);
-            Err((Refuse::Quota, words))
-        }
-    }
-}
-
-/// The answer to a denial (`api.md` §2).
-fn code(problem: ProblemCode) -> Refuse {
-    match problem.status() {
-        401 => Refuse::Credentials,
-        403 => Refuse::NotAuthorized,
-        429 => Refuse::ConnectionRate,
-        _ => Refuse::Unavailable,
-    }
-}
-
-fn log_denial(call: &Call, denial: &Denial) {
-    tracing::info!(
-        request_id = %call.request_id,
-        integration_id = denial.integration_id.map(tracing::field::display),
-        addr = %call.addr,
-        code = denial.problem.code(),
-        cause = denial.cause.as_str(),
-        "MQTT connection refused"
-    );
+    let refused = |problem, cause, detail: Option<&str>| Refusal::problem(problem, cause, detail, call.request_id);
+    edge.door.open_session(&credential, call, &opening).await.map_err(|not_opened| match not_opened {
+        NotOpened::Denied(denial) => Refusal {
+            integration_id: denial.integration_id,
+            ..refused(denial.problem, denial.cause.as_str(), denial.detail.as_deref())
+        },
+        NotOpened::Full => refused(ProblemCode::TooManySessions, "sessions_max", None),
+        NotOpened::TooOften => refused(ProblemCode::TooManySessions, "connects_per_minute", None),
+    })
 }
 
 /// The keep-alive that version 5 is told to use instead of its own, and how long the client may be silent: one and a

@@ -15,16 +15,15 @@ use super::{
     ending::Ending,
     packet::{Out, Refuse, Version},
     session::Session,
+    websocket,
     wire::{Arrived, Wire},
 };
 
 /// Serves one connection of `addr` to its end.
-pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
-    edge: &Arc<Edge>,
-    stream: S,
-    addr: IpAddr,
-    shutdown: &CancellationToken,
-) {
+pub(super) async fn serve<S>(edge: &Arc<Edge>, stream: S, addr: IpAddr, shutdown: &CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
     let mut wire = Wire::new(stream);
     // Boxed and dropped when done, so that a session does not carry the state of its beginning.
     let connected = tokio::select! {
@@ -34,48 +33,63 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     let Ok(Some(connected)) = connected else {
         return close(edge, &mut wire).await;
     };
-    let mut session = Session::new(edge, wire, connected);
+    let _open = edge.meters.session(connected.codec.version());
+    let mut session = Box::new(Session::new(edge, wire, connected));
     let ending = session.run(shutdown).await;
-    tracing::debug!(ending = ending.as_str(), %addr, "MQTT session ended");
+    edge.meters.ended(ending);
     session.end(ending).await;
 }
 
-/// The CONNECT and its answer. `None` where there is no session; what is to be said about that is unsent then.
-async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
-    edge: &Arc<Edge>,
-    wire: &mut Wire<S>,
-    addr: IpAddr,
-) -> Option<Connected> {
-    let (head, packet) = loop {
-        match wire.next(true).await {
-            Ok(Arrived::Head(head)) if head.total() <= edge.config.connect_bytes_max => wire.begin(),
-            Ok(Arrived::Packet(head, packet)) => break (head, packet),
-            Ok(Arrived::Head(_) | Arrived::Malformed | Arrived::End) | Err(_) => return None,
-        }
+/// The same for a connection that begins with the upgrade to WebSocket.
+pub(super) async fn serve_upgraded<S>(edge: &Arc<Edge>, stream: S, peer: IpAddr, shutdown: &CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let upgraded = timeout(edge.config.connect_timeout(), Box::pin(websocket::upgrade(edge, stream, peer)));
+    let upgraded = tokio::select! {
+        upgraded = upgraded => upgraded,
+        () = shutdown.cancelled() => return,
     };
-    match first(head, packet) {
-        Ok((codec, request)) => connect::judge(edge, wire, codec, request, addr).await,
-        Err(not_connect) => {
-            let (version, refuse) = match not_connect {
-                NotConnect::NotMqtt => return None,
-                NotConnect::Version(version) => (version, Refuse::Version),
-                NotConnect::Malformed(version) => (version, Refuse::Malformed),
-                NotConnect::ClientId => (Version::V3, Refuse::ClientId),
-                NotConnect::TinyPackets => (Version::V5, Refuse::PacketTooLarge),
-            };
-            // 3.1.1 has no code for a malformed CONNECT: it is closed (3.1.1 §4.8).
-            if (version, refuse) != (Version::V3, Refuse::Malformed) {
-                let mut codec = Codec::of(version);
-                let written = codec.encode(Out::Refuse(refuse, String::new()), &mut wire.unsent);
-                debug_assert!(written.is_ok(), "a refusal fits");
-            }
-            None
-        }
+    if let Ok(Some((stream, addr))) = upgraded {
+        serve(edge, stream, addr, shutdown).await;
     }
 }
 
+/// The CONNECT and its answer. `None` where there is no session; what is to be said about that is unsent then.
+async fn connect<S>(edge: &Arc<Edge>, wire: &mut Wire<S>, addr: IpAddr) -> Option<Connected>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let Ok(Arrived::Head(head)) = wire.next(true).await else { return None };
+    // Who has said nothing yet has no place here, and cannot keep others out.
+    let _place = edge.connecting.acquire().await.ok()?;
+    if head.total() > edge.config.connect_bytes_max {
+        return None;
+    }
+    wire.begin();
+    let Ok(Arrived::Packet(head, packet)) = wire.next(true).await else { return None };
+    let not_connect = match first(head, packet) {
+        Ok((codec, request)) => return connect::judge(edge, wire, codec, request, addr).await,
+        Err(not_connect) => not_connect,
+    };
+    let (version, refuse, outcome) = match not_connect {
+        NotConnect::NotMqtt => return None,
+        NotConnect::Version(version) => (version, Refuse::Version, "version"),
+        NotConnect::Malformed(version) => (version, Refuse::Malformed, "malformed"),
+        NotConnect::ClientId => (Version::V3, Refuse::ClientId, "client_id"),
+        NotConnect::TinyPackets => (Version::V5, Refuse::PacketTooLarge, "packet_size"),
+    };
+    edge.meters.connect(outcome);
+    // 3.1.1 has no code for a malformed CONNECT: it is closed (3.1.1 §4.8).
+    if (version, refuse) != (Version::V3, Refuse::Malformed) {
+        let written = Codec::of(version).encode(Out::Refuse(refuse, String::new()), &mut wire.unsent);
+        debug_assert!(written.is_ok(), "a refusal fits");
+    }
+    None
+}
+
 /// Sends what is unsent, as far as the client takes it in time, and closes.
-async fn close<S: AsyncRead + AsyncWrite + Unpin>(edge: &Edge, wire: &mut Wire<S>) {
+async fn close<S: AsyncRead + AsyncWrite + Unpin + Send>(edge: &Edge, wire: &mut Wire<S>) {
     let goodbye = async {
         wire.send().await?;
         wire.close().await
@@ -84,12 +98,11 @@ async fn close<S: AsyncRead + AsyncWrite + Unpin>(edge: &Edge, wire: &mut Wire<S
     let _ended = timeout(edge.config.close_timeout(), goodbye).await;
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     /// Says goodbye, closes, and gives the session up last: an administrator's suspend waits for that.
-    async fn end(self, ending: Ending) {
-        let Self { edge, mut wire, mut codec, session, .. } = self;
+    async fn end(self: Box<Self>, ending: Ending) {
+        let (edge, mut wire, mut codec, session) = self.into_parts();
         if ending.reason().is_some() && matches!(codec, Codec::V5(_)) {
-            // Words that do not fit the client's limits are left out by the codec.
             let written = codec.encode(Out::Disconnect(ending), &mut wire.unsent);
             debug_assert!(written.is_ok(), "a DISCONNECT fits");
         }

@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Config,
     audience::Audiences,
     connection,
+    meters::Meters,
     seam::{Door, Intake},
 };
 use crate::{
     ingest::Budget,
+    journal::Journal,
     listener::{self, Connection, Port},
 };
 
@@ -26,6 +28,8 @@ pub struct Args {
     pub intake: Arc<dyn Intake>,
     /// Bytes of batches in memory, shared with the other edge.
     pub budget: Budget,
+    /// Where a record of each CONNECT and PUBLISH goes.
+    pub journal: Arc<dyn Journal>,
     /// Where the pages of problems are, without a slash at the end.
     pub public_url: String,
 }
@@ -36,14 +40,27 @@ impl std::fmt::Debug for Args {
     }
 }
 
+/// How packets lie in the bytes of a port's connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// One after the other.
+    Plain,
+    /// In the binary frames of WebSocket.
+    WebSocket,
+}
+
 /// The integration API's edge over MQTT.
 pub struct Edge {
     pub(super) config: Config,
     pub(super) door: Arc<dyn Door>,
     pub(super) intake: Arc<dyn Intake>,
     pub(super) budget: Budget,
+    pub(super) journal: Arc<dyn Journal>,
     pub(super) public_url: String,
     pub(super) audiences: Audiences,
+    pub(super) meters: Meters,
+    /// Places for connections between their first byte and the answer to their CONNECT.
+    pub(super) connecting: Semaphore,
 }
 
 impl std::fmt::Debug for Edge {
@@ -56,10 +73,19 @@ impl Edge {
     /// An edge out of its parts.
     #[must_use]
     pub fn new(args: Args) -> Arc<Self> {
-        let Args { config, door, intake, budget, mut public_url } = args;
+        let Args { config, door, intake, budget, journal, mut public_url } = args;
         public_url.truncate(public_url.trim_end_matches('/').len());
-        let audiences = Audiences::new(config.integration_bytes_max);
-        Arc::new(Self { config, door, intake, budget, public_url, audiences })
+        Arc::new(Self {
+            connecting: Semaphore::new(config.connecting_max),
+            audiences: Audiences::default(),
+            meters: Meters::new(),
+            config,
+            door,
+            intake,
+            budget,
+            journal,
+            public_url,
+        })
     }
 
     /// Serves MQTT on `tcp` until `shutdown`; then acknowledges what is under way and says goodbye.
@@ -68,6 +94,7 @@ impl Edge {
         tcp: TcpListener,
         listener: listener::Config,
         port: Port,
+        framing: Framing,
         shutdown: CancellationToken,
     ) {
         let stop = shutdown.clone();
@@ -76,7 +103,10 @@ impl Edge {
             async move {
                 // Its places under the limits are given back last, when `connection` ends.
                 let Connection { stream, peer, .. } = connection;
-                connection::serve(&edge, stream, peer.addr.ip(), &stop).await;
+                match framing {
+                    Framing::Plain => connection::serve(&edge, stream, peer.addr.ip(), &stop).await,
+                    Framing::WebSocket => connection::serve_upgraded(&edge, stream, peer.addr.ip(), &stop).await,
+                }
             }
         };
         listener::accept(tcp, listener, port, handle, shutdown).await;

@@ -7,6 +7,8 @@ use tokio::time::Instant;
 use super::{
     audience::Audience,
     edge::Edge,
+    exchange::Exchange,
+    meters::Pause,
     packet::Publish,
     receipts::{Batch, Pending, Room},
     verdict::{Outcome, Refusal},
@@ -14,7 +16,7 @@ use super::{
 use crate::{
     auth::{self, Cause, Denial},
     ingest::{Submission, Transport},
-    model::{ProblemCode, RequestId},
+    model::ProblemCode,
 };
 
 /// What the session waits for before it reads on.
@@ -49,14 +51,19 @@ pub(super) fn is_allowed(audience: &Audience, publish: &Publish) -> bool {
 }
 
 /// The publish's side of its answer, and its payload.
-pub(super) fn pending(publish: Publish, room: Option<Room>) -> (Pending, bytes::Bytes) {
+pub(super) fn pending(
+    edge: &Edge,
+    session: &auth::Session,
+    publish: Publish,
+    room: Option<Room>,
+) -> (Pending, bytes::Bytes) {
+    let mut exchange = Exchange::publish(&edge.journal, session.addr, publish.payload.len());
+    exchange.integration_id = Some(session.integration.facts().id);
     let pending = Pending {
         packet_id: publish.packet_id,
-        request_id: RequestId::generate(),
+        exchange,
         response_topic: publish.response_topic,
         correlation: publish.correlation,
-        arrived: Instant::now(),
-        body_bytes: publish.payload.len(),
         _room: room,
     };
     (pending, publish.payload)
@@ -68,38 +75,50 @@ pub(super) fn forbidden() -> Outcome {
 }
 
 /// Charges the window and judges the scope.
-pub(super) fn admit(edge: &Edge, session: &auth::Session, pending: Pending, body: bytes::Bytes) -> Judged {
+pub(super) fn admit(edge: &Edge, session: &auth::Session, mut pending: Pending, body: bytes::Bytes) -> Judged {
     let now_us = jiff::Timestamp::now().as_microsecond();
     let submission = Submission {
         body,
         received_at_us: now_us,
-        request_id: pending.request_id,
+        request_id: pending.exchange.request_id,
         validate_only: false,
         transport: Transport::Mqtt,
     };
     let batch = Batch { principal: Arc::new(session.request()), submission };
     match edge.door.admit(&batch.principal, now_us) {
-        Ok(_rate) => Judged::Submit(pending, batch),
+        Ok(rate) => {
+            pending.exchange.rate = Some(rate);
+            Judged::Submit(pending, batch)
+        }
         Err(denial) if denial.problem.status() == 429 => {
             // Waiting for more than the rest of the window would slow nobody down that deserves it.
             let rest_s = denial.rate.reset_s.saturating_sub(u64::try_from(now_us / 1_000_000).unwrap_or(0));
+            edge.meters.pause(Pause::Window);
             let wait = edge.config.rate_wait().min(std::time::Duration::from_secs(rest_s.max(1)));
             Judged::Delay(Box::new(Delayed { until: Instant::now() + wait, pending, batch, denial }))
         }
-        Err(denial) => Judged::Settled(pending, Outcome::Refused(denial.into())),
+        Err(denial) => refused(pending, denial),
     }
+}
+
+fn refused(mut pending: Pending, denial: Denial) -> Judged {
+    pending.exchange.rate = Some(denial.rate);
+    Judged::Settled(pending, Outcome::Refused(denial.into()))
 }
 
 /// The second try of a publish that came over the limit, and the last.
 pub(super) fn admit_again(edge: &Edge, delayed: Delayed) -> Judged {
-    let Delayed { pending, batch, denial, .. } = delayed;
+    let Delayed { mut pending, batch, denial, .. } = delayed;
     // A daily quota does not come back within seconds, and asking again would be charged to the window.
     if denial.cause == Cause::DailyQuotaExceeded {
-        return Judged::Settled(pending, Outcome::Refused(denial.into()));
+        return refused(pending, denial);
     }
     match edge.door.admit(&batch.principal, jiff::Timestamp::now().as_microsecond()) {
-        Ok(_rate) => Judged::Submit(pending, batch),
-        Err(denial) => Judged::Settled(pending, Outcome::Refused(denial.into())),
+        Ok(rate) => {
+            pending.exchange.rate = Some(rate);
+            Judged::Submit(pending, batch)
+        }
+        Err(denial) => refused(pending, denial),
     }
 }
 
@@ -111,6 +130,7 @@ pub(super) fn room(edge: &Edge, audience: &Audience, bytes: usize) -> Result<Roo
     {
         return Ok(Room { _all: all, _share: share });
     }
+    edge.meters.pause(Pause::Room);
     let (share, budget) = (Arc::clone(&audience.bytes), edge.budget.clone());
     Err(Waiting::Room(Box::pin(async move {
         let share = share.acquire_many_owned(count).await.ok()?;

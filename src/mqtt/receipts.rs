@@ -21,13 +21,14 @@ use tokio::{
 };
 
 use super::{
+    exchange::Exchange,
     seam::{Answering, Intake},
     verdict::{Outcome, Refusal},
 };
 use crate::{
     auth::Principal,
     ingest::{BatchResult, BudgetPermit, Refused, Submission},
-    model::{ProblemCode, RequestId},
+    model::ProblemCode,
 };
 
 /// How long a held batch rests before it is tried again, where the refusal does not say.
@@ -38,12 +39,10 @@ const RETRY_DEFAULT: Duration = Duration::from_secs(1);
 pub(super) struct Pending {
     /// Given exactly at QoS 1.
     pub(super) packet_id: Option<NonZeroU16>,
-    pub(super) request_id: RequestId,
+    pub(super) exchange: Exchange,
     /// Where its result goes, if not to the topic of results.
     pub(super) response_topic: Option<Box<str>>,
     pub(super) correlation: Option<Bytes>,
-    pub(super) arrived: Instant,
-    pub(super) body_bytes: usize,
     /// Its bytes in memory, given back with its answer.
     pub(super) _room: Option<Room>,
 }
@@ -74,6 +73,8 @@ struct Entry {
     stage: Stage,
     /// Until when it may be held; set when it is refused for the first time.
     give_up: Option<Instant>,
+    /// Whether it was handed in, even if it is held now.
+    is_begun: bool,
 }
 
 /// The queue.
@@ -110,12 +111,12 @@ impl Receipts {
 
     /// A batch to be handed in; it is begun with the next poll.
     pub(super) fn submit(&mut self, pending: Pending, batch: Batch) {
-        self.entries.push_back(Entry { pending, stage: Stage::Waiting(batch), give_up: None });
+        self.entries.push_back(Entry::new(pending, Stage::Waiting(batch)));
     }
 
     /// A publish whose outcome is known; it has to wait for its turn all the same.
     pub(super) fn settled(&mut self, pending: Pending, outcome: Outcome) {
-        self.entries.push_back(Entry { pending, stage: Stage::Done(outcome), give_up: None });
+        self.entries.push_back(Entry::new(pending, Stage::Done(outcome)));
     }
 
     /// Holds nothing any longer: what cannot be stored at once is refused.
@@ -136,10 +137,15 @@ impl Receipts {
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<(Pending, Outcome)> {
         for place in 0..self.entries.len() {
-            let is_last = place + 1 == self.entries.len() || matches!(self.entries[place + 1].stage, Stage::Waiting(_));
-            let entry = &mut self.entries[place];
-            entry.poll(cx, &self.intake, self.hold, is_last);
-            if matches!(entry.stage, Stage::Held(..)) {
+            let answered = self.entries[place].poll(cx, &self.intake);
+            if let Some((batch, outcome)) = answered {
+                self.came_out(place, batch, outcome);
+                if let Stage::Held(_, rest) = &mut self.entries[place].stage {
+                    // It is woken when it has rested; it has just been made, so that cannot be now.
+                    let _pending = rest.as_mut().poll(cx);
+                }
+            }
+            if matches!(self.entries[place].stage, Stage::Held(..)) {
                 break;
             }
         }
@@ -151,38 +157,50 @@ impl Receipts {
             _ => Poll::Pending,
         }
     }
+
+    /// What becomes of a batch that came out: it is held if it may be tried again. It may not once something behind
+    /// it was begun, because its values could come to lie over later ones; then the client sends all of it again.
+    fn came_out(&mut self, place: usize, batch: Batch, outcome: Outcome) {
+        let now = Instant::now();
+        let is_last = self.entries.range(place + 1..).all(|behind| !behind.is_begun);
+        let entry = &mut self.entries[place];
+        let give_up = *entry.give_up.get_or_insert(now + self.hold);
+        entry.stage = if outcome.is_transient() && is_last && now < give_up {
+            let rest = outcome.retry_after().unwrap_or(RETRY_DEFAULT);
+            Stage::Held(batch, Box::pin(sleep_until((now + rest).min(give_up))))
+        } else {
+            Stage::Done(outcome)
+        };
+    }
 }
 
 impl Entry {
-    /// Goes on as far as it can. `is_last` is whether nothing behind it has been begun: only then it may be tried
-    /// again, otherwise its values could come to lie over later ones.
-    fn poll(&mut self, cx: &mut Context<'_>, intake: &Arc<dyn Intake>, hold: Duration, is_last: bool) {
+    fn new(pending: Pending, stage: Stage) -> Self {
+        Self { pending, stage, give_up: None, is_begun: false }
+    }
+
+    /// Goes on as far as it can; gives the batch back with its outcome when it came out.
+    fn poll(&mut self, cx: &mut Context<'_>, intake: &Arc<dyn Intake>) -> Option<(Batch, Outcome)> {
         loop {
             match &mut self.stage {
-                Stage::Done(_) => return,
+                Stage::Done(_) => return None,
                 Stage::Waiting(batch) => {
+                    self.is_begun = true;
                     let batch = batch.clone();
                     let answer = Arc::clone(intake).submit(Arc::clone(&batch.principal), batch.submission.clone());
                     self.stage = Stage::Submitted(batch, answer);
                 }
                 Stage::Held(batch, rest) => match rest.as_mut().poll(cx) {
-                    Poll::Pending => return,
+                    Poll::Pending => return None,
                     Poll::Ready(()) => self.stage = Stage::Waiting(batch.clone()),
                 },
                 Stage::Submitted(batch, answer) => {
-                    let Poll::Ready(answer) = answer.as_mut().poll(cx) else { return };
+                    let Poll::Ready(answer) = answer.as_mut().poll(cx) else { return None };
                     let outcome = match answer {
                         Ok(result) => Outcome::Judged(result),
                         Err(refused) => Outcome::Refused(Refusal::from(refused)),
                     };
-                    let now = Instant::now();
-                    let give_up = *self.give_up.get_or_insert(now + hold);
-                    self.stage = if outcome.is_transient() && is_last && now < give_up {
-                        let rest = outcome.retry_after().unwrap_or(RETRY_DEFAULT);
-                        Stage::Held(batch.clone(), Box::pin(sleep_until((now + rest).min(give_up))))
-                    } else {
-                        Stage::Done(outcome)
-                    };
+                    return Some((batch.clone(), outcome));
                 }
             }
         }

@@ -3,6 +3,7 @@
 
 use std::{io, pin::Pin, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{Instant, Sleep, sleep_until, timeout},
@@ -15,6 +16,7 @@ use super::{
     connect::Connected,
     edge::Edge,
     ending::Ending,
+    meters::Fate,
     packet::{Out, Packet, Publish, Qos, Version},
     publish::{self, Judged, Waiting},
     receipts::{Pending, Receipts, Room},
@@ -23,14 +25,14 @@ use super::{
     verdict::{Outcome, Verdict},
     wire::{Arrived, Head, Wire},
 };
-use crate::auth;
+use crate::{auth, model::RequestId};
 
 /// Everything of one session.
 pub(super) struct Session<S> {
-    pub(super) edge: Arc<Edge>,
-    pub(super) wire: Wire<S>,
-    pub(super) codec: Codec,
-    pub(super) session: auth::Session,
+    edge: Arc<Edge>,
+    wire: Wire<S>,
+    codec: Codec,
+    session: auth::Session,
     audience: Arc<Audience>,
     subscriptions: Option<Subscriptions>,
     unacked: Unacked,
@@ -69,17 +71,7 @@ struct Clock {
     was_reading: bool,
 }
 
-/// What happened.
-enum Step {
-    Alarm,
-    Stop,
-    Answer(Pending, Outcome),
-    Room(Option<Room>),
-    Deliver(Delivery),
-    Arrived(io::Result<Arrived>),
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     pub(super) fn new(edge: &Arc<Edge>, wire: Wire<S>, connected: Connected) -> Self {
         let Connected { codec, session, audience, patience, expires, results_unacked_max } = connected;
         let now = Instant::now();
@@ -107,6 +99,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
+    /// What the last words need. All that was under way is let go: what is being stored goes on by itself.
+    pub(super) fn into_parts(self) -> (Arc<Edge>, Wire<S>, Codec, auth::Session) {
+        (self.edge, self.wire, self.codec, self.session)
+    }
+
     /// Serves until the session has to end, and tells why.
     pub(super) async fn run(&mut self, shutdown: &CancellationToken) -> Ending {
         loop {
@@ -121,19 +118,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 && self.subscriptions.is_some()
                 && self.unacked.has_room()
                 && self.wire.unsent.len() < self.edge.config.unsent_bytes_max;
-            let step = tokio::select! {
+            let went_on = tokio::select! {
                 biased;
                 end = self.session.ended() => return end.into(),
-                () = &mut self.clock.alarm => Step::Alarm,
-                () = shutdown.cancelled(), if is_serving => Step::Stop,
-                (pending, outcome) = self.receipts.next(), if !self.receipts.is_empty() => {
-                    Step::Answer(pending, outcome)
+                () = &mut self.clock.alarm => self.alarm(),
+                () = shutdown.cancelled(), if is_serving => {
+                    self.stop();
+                    Ok(())
                 }
-                room = self.waiting.room() => Step::Room(room),
-                delivery = next_delivery(&mut self.subscriptions), if can_deliver => Step::Deliver(delivery),
-                arrived = self.wire.next(is_reading), if is_heard => Step::Arrived(arrived),
+                (pending, outcome) = self.receipts.next(), if !self.receipts.is_empty() => {
+                    self.answer(pending, &outcome)
+                }
+                room = self.waiting.room() => self.room(room),
+                (message, qos) = next_delivery(&mut self.subscriptions), if can_deliver => {
+                    self.deliver(&message, qos);
+                    Ok(())
+                }
+                arrived = self.wire.next(is_reading), if is_heard => self.arrived(arrived),
             };
-            match self.take(step) {
+            match went_on {
                 Ok(()) => {}
                 // Refused behind the gate: whoever shut it tells us at once why.
                 Err(Ending::AccessChanged) => {
@@ -168,35 +171,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             && self.wire.unsent.len() < self.edge.config.unsent_bytes_max
     }
 
-    fn take(&mut self, step: Step) -> Result<(), Ending> {
-        match step {
-            Step::Alarm => self.alarm(),
-            Step::Stop => {
-                self.phase = Phase::Finishing(Ending::ShuttingDown);
-                self.waiting = Waiting::Nothing;
-                self.receipts.give_up();
-                Ok(())
-            }
-            Step::Answer(pending, outcome) => self.answer(pending, &outcome),
-            Step::Room(room) => {
-                self.waiting = Waiting::Nothing;
-                self.room = Some(room.ok_or(Ending::TooLarge)?);
-                self.wire.begin();
-                Ok(())
-            }
-            Step::Deliver((message, qos)) => {
-                self.deliver(&message, qos);
-                Ok(())
-            }
-            Step::Arrived(Ok(Arrived::Head(head))) => self.head(head),
-            Step::Arrived(Ok(Arrived::Packet(head, packet))) => {
+    /// The service stops: nothing more is read, and nothing held any longer.
+    fn stop(&mut self) {
+        self.phase = Phase::Finishing(Ending::ShuttingDown);
+        self.waiting = Waiting::Nothing;
+        self.receipts.give_up();
+    }
+
+    /// There is room for the publish whose header has come.
+    fn room(&mut self, room: Option<Room>) -> Result<(), Ending> {
+        self.waiting = Waiting::Nothing;
+        self.room = Some(room.ok_or(Ending::TooLarge)?);
+        self.wire.begin();
+        Ok(())
+    }
+
+    fn arrived(&mut self, arrived: io::Result<Arrived>) -> Result<(), Ending> {
+        match arrived {
+            Ok(Arrived::Head(head)) => self.head(head),
+            Ok(Arrived::Packet(head, packet)) => {
                 self.clock.heard = Instant::now();
                 self.clock.packet_since = None;
                 let packet = self.codec.decode(head, packet)?;
                 self.packet(packet)
             }
-            Step::Arrived(Ok(Arrived::Malformed)) => Err(Ending::Malformed),
-            Step::Arrived(Ok(Arrived::End) | Err(_)) => {
+            Ok(Arrived::Malformed) => Err(Ending::Malformed),
+            Ok(Arrived::End) | Err(_) => {
                 self.phase = Phase::Abandoned(Ending::Gone);
                 Ok(())
             }
@@ -283,11 +283,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if self.codec.version() == Version::V3 || publish.packet_id.is_none() {
                 return Err(Ending::Forbidden);
             }
-            let (pending, _payload) = publish::pending(publish, room);
+            let (pending, _payload) = publish::pending(&self.edge, &self.session, publish, room);
             self.receipts.settled(pending, publish::forbidden());
             return Ok(());
         }
-        let (pending, payload) = publish::pending(publish, room);
+        let (pending, payload) = publish::pending(&self.edge, &self.session, publish, room);
         self.go_on(publish::admit(&self.edge, &self.session, pending, payload));
         Ok(())
     }
@@ -303,7 +303,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Acknowledges a publish whose turn it is, and tells its result.
     fn answer(&mut self, pending: Pending, outcome: &Outcome) -> Result<(), Ending> {
         let verdict = outcome.verdict();
-        self.log(&pending, outcome);
         if let (Verdict::Acked(ack), Some(id)) = (verdict, pending.packet_id) {
             self.send(Out::PublishAck(id, ack, outcome.words()))?;
         }
@@ -312,43 +311,46 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Verdict::Acked(_) => true,
             Verdict::Ends(ending) => ending != Ending::AccessChanged && pending.packet_id.is_none(),
         };
+        let acked = match verdict {
+            Verdict::Acked(ack) => Some(ack),
+            Verdict::Ends(_) => None,
+        };
+        let Pending { packet_id, exchange, response_topic, correlation, .. } = pending;
         if is_told {
-            self.tell(pending, outcome);
+            self.tell(exchange.request_id, response_topic, correlation, outcome);
         }
+        self.edge.meters.publish(packet_id.is_some(), acked, exchange.age_s());
+        exchange.end(outcome.answer());
         match verdict {
             Verdict::Acked(_) => Ok(()),
             Verdict::Ends(ending) => Err(ending),
         }
     }
 
-    fn log(&self, pending: &Pending, outcome: &Outcome) {
-        tracing::debug!(
-            request_id = %pending.request_id,
-            integration_id = %self.session.integration.facts().id,
-            addr = %self.session.addr,
-            cause = outcome.cause(),
-            latency_us = u64::try_from(pending.arrived.elapsed().as_micros()).unwrap_or(u64::MAX),
-            body_bytes = pending.body_bytes,
-            "publish"
-        );
-    }
-
-    fn tell(&self, pending: Pending, outcome: &Outcome) {
-        let topic = pending.response_topic.unwrap_or_else(|| self.audience.topics.results().into());
-        if self.audience.is_wanted(&topic) {
-            let (payload, content_type) = outcome.message(pending.request_id, &self.edge.public_url);
-            let correlation = pending.correlation;
-            let message = Message { topic, payload: payload.into(), content_type, correlation };
-            let _told = self.audience.tell(&Arc::new(message));
+    fn tell(&self, id: RequestId, topic: Option<Box<str>>, correlation: Option<Bytes>, outcome: &Outcome) {
+        let topic = topic.unwrap_or_else(|| self.audience.topics.results().into());
+        if !self.audience.is_wanted(&topic) {
+            return;
+        }
+        let body = outcome.message(id, &self.edge.public_url);
+        match self.audience.message(topic, body, correlation) {
+            Some(message) => {
+                let dropped = self.audience.tell(&Arc::new(message));
+                self.edge.meters.result(Fate::Slow, dropped);
+            }
+            None => self.edge.meters.result(Fate::TooMany, 1),
         }
     }
 
     fn deliver(&mut self, message: &Message, qos: Qos) {
         let id = (qos == Qos::AtLeastOnce).then(|| self.unacked.take());
         // Larger than the client takes: it is discarded as if it had been sent (MQTT 5 §3.1.2.11.4).
-        if self.codec.encode(Out::Result(message, qos, id), &mut self.wire.unsent).is_err()
-            && let Some(id) = id
-        {
+        if self.codec.encode(Out::Result(message, qos, id), &mut self.wire.unsent).is_ok() {
+            self.edge.meters.result(Fate::Sent, 1);
+            return;
+        }
+        self.edge.meters.result(Fate::TooLarge, 1);
+        if let Some(id) = id {
             self.unacked.give_back(id);
         }
     }

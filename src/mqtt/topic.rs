@@ -1,6 +1,6 @@
 //! The two topics of an integration, and what a filter matches (MQTT 5 §4.7).
 
-use crate::model::IntegrationId;
+use crate::model::{IntegrationId, topic};
 
 /// Where an integration publishes, and where it is answered.
 #[derive(Debug)]
@@ -11,10 +11,7 @@ pub(super) struct Topics {
 
 impl Topics {
     pub(super) fn of(integration: IntegrationId) -> Self {
-        Self {
-            readings: format!("grq/v1/{integration}/readings").into(),
-            results: format!("grq/v1/{integration}/results").into(),
-        }
+        Self { readings: topic::readings(integration).into(), results: topic::results(integration).into() }
     }
 
     /// The one topic that may be published to.

@@ -2,11 +2,11 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use super::{ending::Ending, packet::Ack};
+use super::{ending::Ending, exchange::Answer, packet::Ack};
 use crate::{
     auth::Denial,
     ingest::{BatchResult, Refused},
-    model::{ProblemCode, RequestId},
+    model::{ProblemCode, ProblemDocument, RequestId},
 };
 
 /// How a publish came out.
@@ -60,11 +60,21 @@ impl Outcome {
             if refusal.problem.status() >= 500 && refusal.problem != ProblemCode::ShuttingDown)
     }
 
-    /// The exact cause of a refusal, for the log.
-    pub(super) fn cause(&self) -> Option<&'static str> {
+    /// The same for the journal.
+    pub(super) fn answer(&self) -> Answer {
         match self {
-            Self::Judged(_) => None,
-            Self::Refused(refusal) => Some(refusal.cause),
+            Self::Judged(result) => Answer {
+                status: result.status(),
+                code: None,
+                cause: None,
+                readings: Some((result.accepted, result.rejected)),
+            },
+            Self::Refused(refusal) => Answer {
+                status: refusal.problem.status(),
+                code: Some(refusal.problem.code()),
+                cause: Some(refusal.cause),
+                readings: None,
+            },
         }
     }
 
@@ -77,10 +87,10 @@ impl Outcome {
     }
 
     /// The message on the topic of results, and its content type.
-    pub(super) fn message(&self, request_id: RequestId, problems_url: &str) -> (Vec<u8>, &'static str) {
+    pub(super) fn message(&self, request_id: RequestId, public_url: &str) -> (Vec<u8>, &'static str) {
         match self {
             Self::Judged(result) => (result.to_mqtt_json(request_id), "application/json"),
-            Self::Refused(refusal) => (refusal.body(request_id, problems_url), "application/problem+json"),
+            Self::Refused(refusal) => (refusal.body(request_id, public_url), "application/problem+json"),
         }
     }
 
@@ -109,25 +119,8 @@ impl Refusal {
     }
 
     /// The problem document, as over HTTP (RFC 9457).
-    fn body(&self, request_id: RequestId, problems_url: &str) -> Vec<u8> {
-        #[derive(serde::Serialize)]
-        struct Problem<'a> {
-            r#type: String,
-            title: &'a str,
-            status: u16,
-            detail: &'a str,
-            code: &'a str,
-            request_id: RequestId,
-        }
-        let problem = Problem {
-            r#type: format!("{problems_url}/problems/{}", self.problem.code()),
-            title: self.problem.title(),
-            status: self.problem.status(),
-            detail: self.detail(),
-            code: self.problem.code(),
-            request_id,
-        };
-        serde_json::to_vec(&problem).expect("texts and numbers can be written as JSON")
+    fn body(&self, request_id: RequestId, public_url: &str) -> Vec<u8> {
+        ProblemDocument { problem: self.problem, detail: self.detail.as_deref(), request_id }.to_json(public_url)
     }
 }
 

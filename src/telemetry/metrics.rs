@@ -67,6 +67,13 @@ metrics! {
     counter HTTP_IDEMPOTENCY_TOTAL = "sensorgate_http_idempotency_total", "Requests with an Idempotency-Key by outcome (first, replayed, in_progress, reused).";
     gauge HTTP_IDEMPOTENCY_ENTRIES = "sensorgate_http_idempotency_entries", "Idempotency keys in memory.";
     counter HTTP_IDEMPOTENCY_UNWRITTEN_TOTAL = "sensorgate_http_idempotency_unwritten_total", "Kept answers that were not written to the file: a restart forgets them.";
+    gauge MQTT_SESSIONS_OPEN = "sensorgate_mqtt_sessions_open", "MQTT sessions open now, by protocol version (3.1.1, 5).";
+    counter MQTT_CONNECTS_TOTAL = "sensorgate_mqtt_connects_total", "CONNECTs by outcome: ok, the problem code, or what made it unacceptable (malformed, version, client_id, will, auth_method, packet_size).";
+    counter MQTT_SESSIONS_ENDED_TOTAL = "sensorgate_mqtt_sessions_ended_total", "Ended MQTT sessions by reason (left, gone, silent, slow, taken_over, access_changed, scope_lost, token_expired, cannot_store, shutting_down, or the rule that the client broke).";
+    counter MQTT_PUBLISHES_TOTAL = "sensorgate_mqtt_publishes_total", "Publishes by QoS (0, 1) and answer (success, payload_invalid, quota_exceeded, not_authorized; none: the session ended instead).";
+    histogram MQTT_PUBLISH_SECONDS = "sensorgate_mqtt_publish_seconds", "From a whole PUBLISH to its answer, in seconds; waits for the rate limit and for the publishes before it included.";
+    counter MQTT_PAUSES_TOTAL = "sensorgate_mqtt_pauses_total", "Times a connection was not read for a while, by cause (window: rate limit; room: bytes in memory).";
+    counter MQTT_RESULTS_TOTAL = "sensorgate_mqtt_results_total", "Results for subscribers by outcome: sent; slow: its queue was full; too_many: the integration's results in memory; too_large: beyond its Maximum Packet Size.";
     counter ADMIN_REQUESTS_TOTAL = "sensorgate_admin_requests_total", "Calls of administrators and probes by outcome (ok, refused, failed).";
     histogram ADMIN_REQUEST_SECONDS = "sensorgate_admin_request_seconds", "Time from a call's head to its answer's head, in seconds.";
     counter ADMIN_LOGINS_TOTAL = "sensorgate_admin_logins_total", "Sign-ins of administrators by outcome (ok, failed, throttled).";

@@ -176,7 +176,7 @@ impl Broken for String {
 #[tokio::test]
 async fn a_caller_that_hangs_up_is_recorded_and_its_batch_stored() {
     for (client, status) in [
-        (reqwest::Client::builder().http2_prior_knowledge(), super::super::STATUS_HUNG_UP),
+        (reqwest::Client::builder().http2_prior_knowledge(), crate::journal::STATUS_HUNG_UP),
         (reqwest::Client::builder().http1_only(), 200),
     ] {
         let edge = TestEdge::start().await;

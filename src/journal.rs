@@ -1,14 +1,12 @@
-//! One record for each request, however it ended.
+//! One record for each request of the integration API, over either transport, however it ended.
+//!
+//! Both edges write here and neither knows where records go.
 
 use std::{fmt, net::IpAddr, time::Duration};
-
-use http::Method;
-use metrics::{Counter, Histogram, counter, histogram};
 
 use crate::{
     auth::RateState,
     model::{IntegrationId, RequestId},
-    telemetry::metrics::{HTTP_REQUEST_SECONDS, HTTP_REQUESTS_TOTAL},
 };
 
 /// The status in a record of a request whose caller hung up before it was answered; never on the wire.
@@ -17,6 +15,8 @@ pub const STATUS_HUNG_UP: u16 = 499;
 /// What is known of one request once it is over. Nothing in it is a credential, nor comes from a body or a query.
 #[derive(Debug, Clone, Copy)]
 pub struct Record<'a> {
+    /// `http` or `mqtt`.
+    pub transport: &'static str,
     /// Our name for it.
     pub request_id: RequestId,
     /// The caller's own name for it, where it sent a sane one.
@@ -25,11 +25,11 @@ pub struct Record<'a> {
     pub integration_id: Option<IntegrationId>,
     /// The true address of the caller.
     pub addr: IpAddr,
-    /// The method.
-    pub method: &'a Method,
-    /// The route, from a closed set; never the path as sent.
+    /// The method; over MQTT the packet: `CONNECT` or `PUBLISH`.
+    pub method: &'a str,
+    /// The route, from a closed set; never the path or topic as sent.
     pub route: &'static str,
-    /// The status answered, or [`STATUS_HUNG_UP`].
+    /// The status answered, or [`STATUS_HUNG_UP`]. Over MQTT the one that the same request would have got over HTTP.
     pub status: u16,
     /// The problem's code, where it was refused.
     pub code: Option<&'static str>,
@@ -41,7 +41,7 @@ pub struct Record<'a> {
     pub body_bytes: usize,
     /// Readings accepted and rejected.
     pub readings: Option<(u32, u32)>,
-    /// What the rate headers said; none where nobody read them any more.
+    /// What the rate headers said; none where nobody read them any more, and over MQTT where nothing was charged.
     pub rate: Option<RateState>,
 }
 
@@ -61,6 +61,7 @@ impl Journal for LogJournal {
         macro_rules! log {
             ($level:ident) => {
                 tracing::$level!(
+                    transport = record.transport,
                     request_id = %record.request_id,
                     client_request_id = record.client_request_id,
                     integration_id = record.integration_id.map(tracing::field::display),
@@ -83,40 +84,4 @@ impl Journal for LogJournal {
             _ => log!(debug),
         }
     }
-}
-
-/// The counters of the integration API; those of the hot route are made once.
-pub(super) struct Instruments {
-    readings: [(u16, Counter); 3],
-    readings_seconds: Histogram,
-}
-
-/// The route of batches, as metrics and records name it.
-pub(super) const READINGS_ROUTE: &str = "readings";
-
-impl Instruments {
-    pub(super) fn new() -> Self {
-        Self {
-            readings: [200, 207, 422].map(|status| (status, requests(READINGS_ROUTE, status, None))),
-            readings_seconds: histogram!(HTTP_REQUEST_SECONDS, "route" => READINGS_ROUTE),
-        }
-    }
-
-    pub(super) fn count(&self, record: &Record<'_>) {
-        if record.route == READINGS_ROUTE {
-            self.readings_seconds.record(record.latency);
-            let hot = self.readings.iter().find(|(status, _)| *status == record.status && record.code.is_none());
-            if let Some((_, counter)) = hot {
-                return counter.increment(1);
-            }
-        } else {
-            histogram!(HTTP_REQUEST_SECONDS, "route" => record.route).record(record.latency);
-        }
-        requests(record.route, record.status, record.code).increment(1);
-    }
-}
-
-fn requests(route: &'static str, status: u16, code: Option<&'static str>) -> Counter {
-    let (status, code) = (status.to_string(), code.unwrap_or("none"));
-    counter!(HTTP_REQUESTS_TOTAL, "route" => route, "status" => status, "code" => code)
 }
