@@ -240,7 +240,10 @@ mod tests {
 
         // Whatever comes, it is taken or refused.
         #[test]
-        fn any_bytes_are_taken_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..400), step in 1_usize..50) {
+        fn any_bytes_are_taken_or_refused(
+            bytes in proptest::collection::vec(any::<u8>(), 0..400),
+            step in 1_usize..50,
+        ) {
             let _either = take(&mut Frames::default(), &bytes, step);
         }
     }
@@ -261,7 +264,7 @@ mod tests {
             ("a second beginning", [frame(BINARY, b"x", mask), frame(FIN | BINARY, b"x", mask)].concat()),
             ("a ping in parts", frame(PING, b"x", mask)),
             ("a long ping", frame(FIN | PING, &[0; 126], mask)),
-            ("no mask", unmasked),
+            ("no mask", unmasked.to_vec()),
         ] {
             assert_eq!(take(&mut Frames::default(), &bytes, 1), Err(Violation), "{what}");
         }
