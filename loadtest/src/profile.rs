@@ -210,6 +210,9 @@ pub struct Server {
     pub topic: String,
     /// Topic of their results.
     pub results_topic: String,
+    /// Whether a stored session subscribes to the readings and leaves before the load begins: a broker only keeps what
+    /// somebody is to get (peers only).
+    pub stored_subscription: bool,
     /// Path that answers 2xx once the server is ready; empty where it is ready once it accepts connections (peers only;
     /// sensorgate has /readyz).
     pub ready_path: String,

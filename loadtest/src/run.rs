@@ -16,7 +16,7 @@ use crate::fixture::{Scratch, furnish};
 use crate::lag::Probe;
 use crate::ledger::Verdict;
 use crate::load::{self, Clock, Job};
-use crate::mqtt::Gateway;
+use crate::mqtt::{Gateway, visitor};
 use crate::plan::Plan;
 use crate::process::disk_bytes;
 use crate::profile::{Load, Profile, ServerKind};
@@ -68,6 +68,9 @@ pub fn run(profile: &Profile, site: &Site, requests_per_s: Option<f64>) -> Resul
         None => Vec::new(),
     };
     let job = prepare(profile, &stage, &runtime, requests_per_s)?;
+    if profile.server.stored_subscription {
+        visitor::leave_subscription(&job.gateways[0])?;
+    }
 
     let mut watchman = Watchman::new(stage.server.as_ref().map(Server::pid));
     let mut facts = Facts { load_started: Timestamp::now().to_string(), ..Facts::default() };

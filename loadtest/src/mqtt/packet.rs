@@ -82,6 +82,14 @@ pub fn connect(client: &Client, gateway: &Gateway, out: &mut BytesMut) {
     written.expect("credentials are shorter than a packet may be");
 }
 
+/// CONNECT over 3.1.1 of a session that the server keeps when its client leaves.
+pub fn connect_stored(client_id: &str, out: &mut BytesMut) {
+    let mut connect = v4::Connect::new(client_id);
+    connect.keep_alive = KEEP_ALIVE_S;
+    connect.clean_session = false;
+    connect.write(out).expect("it is short");
+}
+
 /// SUBSCRIBE to one topic with QoS 1.
 pub fn subscribe(version: Version, topic: &str, packet_id: u16, out: &mut BytesMut) {
     let written = match version {

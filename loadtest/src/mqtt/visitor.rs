@@ -74,6 +74,27 @@ fn visit(gateway: &Gateway, client: &Client, batch: &Bytes) -> Result<TcpStream>
     Ok(stream)
 }
 
+/// Leaves a stored session behind that has subscribed to the readings.
+///
+/// # Errors
+///
+/// When the server refuses.
+pub fn leave_subscription(gateway: &Gateway) -> Result<()> {
+    let mut stream = TcpStream::connect(gateway.addr)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let (mut out, mut inbox) = (BytesMut::new(), BytesMut::new());
+    packet::connect_stored("keeper", &mut out);
+    packet::subscribe(Version::V311, &gateway.topic, 1, &mut out);
+    stream.write_all(&out)?;
+    for _ in 0..2 {
+        match next(&mut stream, Version::V311, &mut inbox)? {
+            Incoming::Connected { refusal: None, .. } | Incoming::Subscribed { is_granted: true } => (),
+            other => bail!("a stored session was answered by {other:?}"),
+        }
+    }
+    Ok(())
+}
+
 fn next(stream: &mut TcpStream, version: Version, inbox: &mut BytesMut) -> Result<Incoming> {
     loop {
         if let Some(incoming) = packet::read(version, inbox).map_err(|malformed| anyhow!(malformed.0))? {
