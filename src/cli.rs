@@ -67,6 +67,11 @@ enum Command {
     },
     /// Print the OpenAPI 3.1 document of both APIs.
     Openapi,
+    /// Print the AsyncAPI 3 document of the integration API over MQTT, with the limits of the configuration.
+    Asyncapi {
+        #[command(flatten)]
+        common: Common,
+    },
 }
 
 #[derive(Debug, Clone, Copy, Subcommand)]
@@ -115,7 +120,9 @@ impl Arguments {
         let none = (Common::default(), Listeners::default());
         let (common, listeners) = match &self.command {
             Command::Serve { common, listeners, .. } | Command::Demo { common, listeners, .. } => (common, listeners),
-            Command::Bootstrap { common, .. } | Command::Config { common, .. } => (common, &none.1),
+            Command::Bootstrap { common, .. } | Command::Config { common, .. } | Command::Asyncapi { common } => {
+                (common, &none.1)
+            }
             Command::Openapi => (&none.0, &none.1),
         };
         let mut config = Config::load(common.config.as_deref(), config::environment())?;
@@ -155,6 +162,10 @@ pub fn run(arguments: Arguments, config: Config) -> Result<()> {
         }
         Command::Openapi => {
             print(&crate::app::openapi_json());
+            Ok(())
+        }
+        Command::Asyncapi { .. } => {
+            print(&crate::app::asyncapi_json(&config, None));
             Ok(())
         }
     }

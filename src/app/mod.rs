@@ -11,6 +11,7 @@ mod tasks;
 use std::{path::Path, sync::Arc};
 
 use anyhow::{Context, Result};
+use bytes::Bytes;
 use tokio::net::TcpListener;
 
 use crate::{
@@ -123,6 +124,7 @@ impl App {
         let journal: Arc<dyn Journal> = Arc::new(LogJournal);
         let surface = http::Surface {
             openapi: openapi_json().into(),
+            asyncapi: if config.mqtt.enabled { asyncapi_json(config, Some(&urls)).into() } else { Bytes::new() },
             open: issuer.into_iter().flat_map(|issuer| directory::routes(issuer, control.clone())).collect(),
             resources: Vec::new(),
         };
@@ -273,4 +275,21 @@ pub fn openapi_json() -> String {
     let mut document = http::openapi();
     document.merge(admin::openapi::document());
     document.to_pretty_json().expect("the document is plain data")
+}
+
+/// The AsyncAPI 3 document of the integration API over MQTT, as JSON: reached at `urls`, or where it would be served.
+#[must_use]
+pub fn asyncapi_json(config: &Config, urls: Option<&Urls>) -> String {
+    let openapi = serde_json::to_value(http::openapi()).expect("the document is plain data");
+    let urls = match urls {
+        Some(urls) => [&urls.mqtt, &urls.mqtts, &urls.mqtt_ws].map(Clone::clone),
+        None => mqtt_ports::configured_urls(&config.mqtt),
+    };
+    let document = mqtt::asyncapi(&mqtt::Described {
+        config: &config.mqtt,
+        readings_max: config.ingest.readings_max,
+        urls: urls.into_iter().flatten().collect(),
+        schemas: openapi["components"]["schemas"].as_object().expect("the document has schemas"),
+    });
+    format!("{document:#}")
 }

@@ -1,5 +1,7 @@
 //! The ports that MQTT is served on: plain, over TLS, inside WebSocket.
 
+use std::net::SocketAddr;
+
 use anyhow::{Context, Result};
 use tokio::net::TcpListener;
 
@@ -32,12 +34,10 @@ impl MqttPorts {
 
     /// Where they are reached, in the order of the fields.
     pub(super) fn urls(&self, config: &Config) -> Result<[Option<String>; 3]> {
-        let url = |tcp: &Option<TcpListener>, scheme: &str| -> Result<Option<String>> {
-            let address = tcp.as_ref().map(|tcp| tcp.local_addr().context("a bound address")).transpose()?;
-            Ok(address.map(|address| format!("{scheme}://{address}")))
+        let bound = |tcp: &Option<TcpListener>| -> Result<Option<SocketAddr>> {
+            tcp.as_ref().map(|tcp| tcp.local_addr().context("a bound address")).transpose()
         };
-        let websocket = if config.websocket_tls { "wss" } else { "ws" };
-        Ok([url(&self.plain, "mqtt")?, url(&self.tls, "mqtts")?, url(&self.websocket, websocket)?])
+        Ok(urls([bound(&self.plain)?, bound(&self.tls)?, bound(&self.websocket)?], config))
     }
 
     /// The ports with what each speaks. The certificate is read now.
@@ -60,4 +60,18 @@ impl MqttPorts {
         }
         Ok(ports)
     }
+}
+
+/// Where the ports that `config` asks for would be reached.
+pub(super) fn configured_urls(config: &Config) -> [Option<String>; 3] {
+    let addresses = [config.address, config.tls_address, config.websocket_address];
+    urls(addresses.map(|address| address.filter(|_| config.enabled)), config)
+}
+
+fn urls(addresses: [Option<SocketAddr>; 3], config: &Config) -> [Option<String>; 3] {
+    let mut schemes = ["mqtt", "mqtts", if config.websocket_tls { "wss" } else { "ws" }].into_iter();
+    addresses.map(|address| {
+        let scheme = schemes.next().unwrap_or_default();
+        address.map(|address| format!("{scheme}://{address}"))
+    })
 }

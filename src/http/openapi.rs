@@ -64,10 +64,10 @@ struct Reading {
     unit: Option<String>,
     /// RFC 3339, or a number since 1970 in seconds, milliseconds, microseconds or nanoseconds by its size. Absent: the
     /// time of receipt.
-    #[schema(value_type = Timestamp, nullable = false)]
+    #[schema(value_type = Timestamp, nullable = false, required = false)]
     timestamp: Option<String>,
     /// `good` unless given.
-    #[schema(value_type = Quality, nullable = false)]
+    #[schema(value_type = Quality, nullable = false, required = false)]
     quality: Option<String>,
 }
 

@@ -10,7 +10,7 @@ use rustc_hash::FxHashMap;
 use super::reply::{ReplyBody, full};
 use crate::model::{EntryCode, ProblemCode};
 
-/// What is served to anybody: the pages and the OpenAPI document.
+/// What is served to anybody: the pages, and the OpenAPI and AsyncAPI documents.
 #[derive(Debug)]
 pub(super) struct Pages {
     by_path: FxHashMap<String, (&'static str, Bytes)>,
@@ -19,9 +19,12 @@ pub(super) struct Pages {
 const HTML: &str = "text/html; charset=utf-8";
 
 impl Pages {
-    pub(super) fn new(openapi: Bytes) -> Self {
+    pub(super) fn new(openapi: Bytes, asyncapi: Bytes) -> Self {
         let mut by_path = FxHashMap::default();
         by_path.insert("/openapi.json".to_owned(), ("application/json", openapi));
+        if !asyncapi.is_empty() {
+            by_path.insert("/asyncapi.json".to_owned(), ("application/json", asyncapi));
+        }
         by_path.insert("/problems".to_owned(), (HTML, index().into()));
         for problem in ProblemCode::ALL {
             by_path.insert(format!("/problems/{}", problem.code()), (HTML, problem_page(*problem).into()));
@@ -124,7 +127,7 @@ mod tests {
 
     #[test]
     fn every_code_has_its_page_and_no_two_share_one() {
-        let pages = Pages::new(Bytes::new());
+        let pages = Pages::new(Bytes::new(), Bytes::new());
         assert_eq!(pages.by_path.len(), 2 + ProblemCode::ALL.len() + EntryCode::ALL.len());
         let page = String::from_utf8(pages.by_path["/problems/missing_credential"].1.to_vec()).unwrap();
         assert!(page.contains("Bearer &lt;jwt&gt;") && !page.contains("<jwt>"), "{page}");

@@ -11,6 +11,8 @@ use crate::model::Scope;
 pub struct Surface {
     /// The OpenAPI document, served at `/openapi.json`.
     pub openapi: Bytes,
+    /// The AsyncAPI document, served at `/asyncapi.json`; empty where MQTT is not served.
+    pub asyncapi: Bytes,
     /// Routes for anybody: the token issuer's.
     pub open: Vec<OpenRoutes>,
     /// Routes behind the same gate as batches.
@@ -67,8 +69,8 @@ pub(super) struct Routes {
 
 impl Routes {
     pub(super) fn new(surface: Surface) -> Self {
-        let Surface { openapi, open, resources } = surface;
-        Self { pages: Pages::new(openapi), open, resources }
+        let Surface { openapi, asyncapi, open, resources } = surface;
+        Self { pages: Pages::new(openapi, asyncapi), open, resources }
     }
 
     pub(super) fn open(&self, path: &str) -> Option<&OpenRoutes> {

@@ -10,12 +10,24 @@ const RESULTS: &str = "/results";
 /// The topic that the integration publishes its batches to.
 #[must_use]
 pub fn readings(id: IntegrationId) -> String {
-    format!("{PREFIX}{id}{READINGS}")
+    readings_pattern(&id.to_string())
 }
 
 /// The topic that it is answered on.
 #[must_use]
 pub fn results(id: IntegrationId) -> String {
+    results_pattern(&id.to_string())
+}
+
+/// The first with `id` in the integration's place: a wildcard for a filter, a name for a document.
+#[must_use]
+pub fn readings_pattern(id: &str) -> String {
+    format!("{PREFIX}{id}{READINGS}")
+}
+
+/// The second likewise.
+#[must_use]
+pub fn results_pattern(id: &str) -> String {
     format!("{PREFIX}{id}{RESULTS}")
 }
 

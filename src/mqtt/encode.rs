@@ -60,25 +60,12 @@ pub(super) fn v5_packet(out: Out<'_>) -> v5::Packet {
         })),
         Out::PublishAck(packet_id, ack, words) => v5::Packet::PublishAck(v5::PublishAck {
             packet_id,
-            reason_code: match ack {
-                Ack::Success => PublishAckReason::Success,
-                Ack::PayloadInvalid => PublishAckReason::PayloadFormatInvalid,
-                Ack::QuotaExceeded => PublishAckReason::QuotaExceeded,
-                Ack::NotAuthorized => PublishAckReason::NotAuthorized,
-            },
+            reason_code: ack.v5(),
             reason_string: words.map(Into::into),
             ..v5::PublishAck::default()
         }),
         Out::SubscribeAck(packet_id, granted) => {
-            let status = granted.iter().map(|granted| match granted {
-                Granted::Qos(Qos::AtMostOnce) => SubscribeAckReason::GrantedQos0,
-                Granted::Qos(Qos::AtLeastOnce) => SubscribeAckReason::GrantedQos1,
-                Granted::NotAuthorized => SubscribeAckReason::NotAuthorized,
-                Granted::Invalid => SubscribeAckReason::TopicFilterInvalid,
-                Granted::Shared => SubscribeAckReason::SharedSubscriptionNotSupported,
-                Granted::Quota => SubscribeAckReason::QuotaExceeded,
-            });
-            let status = status.collect();
+            let status = granted.iter().map(|granted| granted.v5()).collect();
             v5::Packet::SubscribeAck(v5::SubscribeAck {
                 packet_id,
                 properties: Vec::new(),
@@ -135,8 +122,32 @@ fn v5_welcome(welcome: &Welcome<'_>) -> v5::Packet {
     }))
 }
 
+impl Ack {
+    pub(super) const fn v5(self) -> PublishAckReason {
+        match self {
+            Self::Success => PublishAckReason::Success,
+            Self::PayloadInvalid => PublishAckReason::PayloadFormatInvalid,
+            Self::QuotaExceeded => PublishAckReason::QuotaExceeded,
+            Self::NotAuthorized => PublishAckReason::NotAuthorized,
+        }
+    }
+}
+
+impl Granted {
+    pub(super) const fn v5(self) -> SubscribeAckReason {
+        match self {
+            Self::Qos(Qos::AtMostOnce) => SubscribeAckReason::GrantedQos0,
+            Self::Qos(Qos::AtLeastOnce) => SubscribeAckReason::GrantedQos1,
+            Self::NotAuthorized => SubscribeAckReason::NotAuthorized,
+            Self::Invalid => SubscribeAckReason::TopicFilterInvalid,
+            Self::Shared => SubscribeAckReason::SharedSubscriptionNotSupported,
+            Self::Quota => SubscribeAckReason::QuotaExceeded,
+        }
+    }
+}
+
 impl Refuse {
-    const fn v3(self) -> v3::ConnectAckReason {
+    pub(super) const fn v3(self) -> v3::ConnectAckReason {
         use v3::ConnectAckReason as Code;
         match self {
             Self::Version => Code::UnacceptableProtocolVersion,
@@ -152,7 +163,7 @@ impl Refuse {
         }
     }
 
-    const fn v5(self) -> v5::ConnectAckReason {
+    pub(super) const fn v5(self) -> v5::ConnectAckReason {
         use v5::ConnectAckReason as Code;
         match self {
             Self::Version => Code::UnsupportedProtocolVersion,

@@ -52,6 +52,31 @@ pub(super) enum Ending {
 }
 
 impl Ending {
+    /// All of them.
+    pub(super) const ALL: [Self; 21] = [
+        Self::Left,
+        Self::Gone,
+        Self::Malformed,
+        Self::Protocol,
+        Self::TopicInvalid,
+        Self::TopicAlias,
+        Self::TooLarge,
+        Self::ReceiveMaximum,
+        Self::Retain,
+        Self::Qos,
+        Self::Forbidden,
+        Self::Quota,
+        Self::SubscriptionId,
+        Self::Silent,
+        Self::Slow,
+        Self::TakenOver,
+        Self::AccessChanged,
+        Self::ScopeLost,
+        Self::TokenExpired,
+        Self::CannotStore,
+        Self::ShuttingDown,
+    ];
+
     /// The label.
     pub(super) const fn as_str(self) -> &'static str {
         match self {

@@ -13,6 +13,7 @@
 //!                                           └ audience  results → every session that subscribed
 //! ```
 
+mod asyncapi;
 mod audience;
 mod codec;
 mod config;
@@ -35,6 +36,7 @@ mod verdict;
 mod websocket;
 mod wire;
 
+pub use asyncapi::{Described, asyncapi};
 pub use config::Config;
 pub use edge::{Args, Edge, Framing};
 pub use seam::{Answering, Door, Intake};

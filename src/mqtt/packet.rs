@@ -136,6 +136,23 @@ pub(super) enum Ack {
     NotAuthorized,
 }
 
+impl Ack {
+    /// All of them.
+    pub(super) const ALL: [Self; 4] = [Self::Success, Self::PayloadInvalid, Self::QuotaExceeded, Self::NotAuthorized];
+}
+
+impl Granted {
+    /// All of them.
+    pub(super) const ALL: [Self; 6] = [
+        Self::Qos(Qos::AtMostOnce),
+        Self::Qos(Qos::AtLeastOnce),
+        Self::NotAuthorized,
+        Self::Invalid,
+        Self::Shared,
+        Self::Quota,
+    ];
+}
+
 /// Why a CONNECT is refused, in the words of both versions (MQTT 5 §3.2.2.2, 3.1.1 §3.2.2.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Refuse {
@@ -151,4 +168,22 @@ pub(super) enum Refuse {
     Quota,
     ConnectionRate,
     Unavailable,
+}
+
+impl Refuse {
+    /// All of them.
+    pub(super) const ALL: [Self; 12] = [
+        Self::Version,
+        Self::Malformed,
+        Self::ClientId,
+        Self::Credentials,
+        Self::NotAuthorized,
+        Self::AuthMethod,
+        Self::Will,
+        Self::WillRetain,
+        Self::PacketTooLarge,
+        Self::Quota,
+        Self::ConnectionRate,
+        Self::Unavailable,
+    ];
 }

@@ -9,6 +9,7 @@ mod support;
 
 mod acks;
 mod allowlist;
+mod asyncapi;
 mod auth;
 mod barrier;
 mod batch;

@@ -23,13 +23,16 @@ pub(crate) enum Found {
 /// What of the tests' counterparts cannot be had; each a sentence. Fetches what is missing first.
 pub(crate) fn missing() -> Vec<String> {
     let mosquitto = mosquitto::fetch().map_err(|why| format!("the MQTT broker mosquitto and its clients: {why}"));
-    [npm("oidc-provider", "tests/fixtures/oidc-provider"), npm("mqtt", "examples/node"), paho(), mosquitto]
-        .into_iter()
-        .filter_map(Result::err)
-        .collect()
+    let npm = [
+        npm("oidc-provider", "tests/fixtures/oidc-provider"),
+        npm("@asyncapi/specs", "tests/fixtures/asyncapi"),
+        npm("mqtt", "examples/node"),
+    ];
+    npm.into_iter().chain([paho(), mosquitto]).filter_map(Result::err).collect()
 }
 
-/// An npm package, by the lockfile in `folder`: `oidc-provider`, a token issuer that is not ours, and `mqtt` (MQTT.js).
+/// An npm package, by the lockfile in `folder`: `oidc-provider`, a token issuer that is not ours, `@asyncapi/specs`,
+/// the official schema of our own document, and `mqtt` (MQTT.js).
 fn npm(package: &str, folder: &str) -> Result<(), String> {
     let folder = root().join(folder);
     let (lock, stamp) = (folder.join("package-lock.json"), folder.join("node_modules/.fetched"));

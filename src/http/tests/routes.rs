@@ -29,6 +29,7 @@ fn surface() -> Surface {
         .route("/v1/equipment/fall", get(|| async { panic!("a resource fell over") as &str }));
     Surface {
         openapi: bytes::Bytes::from_static(b"{\"openapi\":\"3.1.0\"}"),
+        asyncapi: bytes::Bytes::from_static(b"{\"asyncapi\":\"3.0.0\"}"),
         open: vec![OpenRoutes { name: "token", prefix: "/oauth/", router: open }],
         resources: vec![Resource {
             name: "equipment",
@@ -52,6 +53,8 @@ async fn pages_and_documents_are_for_anybody() {
     assert!(page.text().await.unwrap().contains("Get a new token"));
     let document = edge.client.get(edge.url("/openapi.json")).send().await.unwrap();
     assert_eq!(json(document).await["openapi"], "3.1.0");
+    let document = edge.client.get(edge.url("/asyncapi.json")).send().await.unwrap();
+    assert_eq!(json(document).await["asyncapi"], "3.0.0");
     let head = edge.client.head(edge.url("/problems")).send().await.unwrap();
     assert_eq!((head.status().as_u16(), head.bytes().await.unwrap().len()), (200, 0));
     let unknown = edge.client.get(edge.url("/problems/nothing")).send().await.unwrap();
