@@ -42,18 +42,18 @@ pub(super) struct Audience {
     seats: RwLock<Seats>,
 }
 
+/// Who wants what. Thousands of sessions with a topic each must not make one of them slower, so a topic is looked up;
+/// only filters with wildcards are gone through, and each of them once however many sessions have it.
 #[derive(Debug, Default)]
 struct Seats {
     last_number: u64,
-    seats: Vec<Seat>,
+    mailboxes: FxHashMap<u64, mpsc::Sender<Delivery>>,
+    topics: FxHashMap<Box<str>, Members>,
+    patterns: FxHashMap<Box<str>, Members>,
 }
 
-#[derive(Debug)]
-struct Seat {
-    number: u64,
-    filters: Vec<(Box<str>, Qos)>,
-    mailbox: mpsc::Sender<Delivery>,
-}
+/// The sessions that subscribed to one filter, with their QoS.
+type Members = FxHashMap<u64, Qos>;
 
 impl Audience {
     fn new(integration: IntegrationId, config: &Config) -> Self {
@@ -67,7 +67,7 @@ impl Audience {
 
     /// Whether anybody would be told something on `topic`: a result that nobody wants is not even written.
     pub(super) fn is_wanted(&self, topic: &str) -> bool {
-        self.seats.read().seats.iter().any(|seat| seat.granted(topic).is_some())
+        self.seats.read().groups(topic).next().is_some()
     }
 
     /// A message, unless too many are in memory already because subscribers are slow.
@@ -84,22 +84,50 @@ impl Audience {
 
     /// Puts `message` into the mailbox of everybody who wants it; in how many there was no place.
     pub(super) fn tell(&self, message: &Arc<Message>) -> u64 {
+        let seats = self.seats.read();
         let mut dropped = 0;
-        for seat in &self.seats.read().seats {
-            if let Some(qos) = seat.granted(&message.topic)
-                && seat.mailbox.try_send((Arc::clone(message), qos)).is_err()
-            {
+        let mut tell = |number: &u64, qos: Qos| {
+            let Some(mailbox) = seats.mailboxes.get(number) else { return };
+            if mailbox.try_send((Arc::clone(message), qos)).is_err() {
                 dropped += 1;
             }
+        };
+        let mut groups = seats.groups(&message.topic);
+        match (groups.next(), groups.next()) {
+            (Some(only), None) => only.iter().for_each(|(number, qos)| tell(number, *qos)),
+            (Some(first), Some(second)) => {
+                // Who matches twice is told once, at the highest QoS (MQTT 5 §3.3.4).
+                let mut highest = Members::default();
+                for (number, qos) in [first, second].into_iter().chain(groups).flatten() {
+                    highest.entry(*number).and_modify(|known| *known = (*known).max(*qos)).or_insert(*qos);
+                }
+                highest.iter().for_each(|(number, qos)| tell(number, *qos));
+            }
+            (None, _) => {}
         }
         dropped
     }
 }
 
-impl Seat {
-    /// The highest QoS among the filters that match.
-    fn granted(&self, topic: &str) -> Option<Qos> {
-        self.filters.iter().filter(|(filter, _)| topic::matches(filter, topic)).map(|(_, qos)| *qos).max()
+impl Seats {
+    /// The members of each filter that matches `topic`.
+    fn groups<'a>(&'a self, topic: &'a str) -> impl Iterator<Item = &'a Members> {
+        let patterns = self.patterns.iter().filter(|(pattern, _)| topic::matches(pattern, topic));
+        self.topics.get(topic).into_iter().chain(patterns.map(|(_, members)| members))
+    }
+
+    fn filters(&mut self, filter: &str) -> &mut FxHashMap<Box<str>, Members> {
+        if filter.contains(['+', '#']) { &mut self.patterns } else { &mut self.topics }
+    }
+
+    fn leave(&mut self, filter: &str, number: u64) {
+        let filters = self.filters(filter);
+        if let Some(members) = filters.get_mut(filter) {
+            members.remove(&number);
+            if members.is_empty() {
+                filters.remove(filter);
+            }
+        }
     }
 }
 
@@ -108,48 +136,52 @@ impl Seat {
 pub(super) struct Subscriptions {
     audience: Arc<Audience>,
     number: u64,
+    filters: Vec<Box<str>>,
     mailbox: mpsc::Receiver<Delivery>,
 }
 
 impl Subscriptions {
     pub(super) fn new(audience: &Arc<Audience>, queue_max: usize) -> Self {
         let (sender, mailbox) = mpsc::channel(queue_max);
-        let mut table = audience.seats.write();
-        table.last_number += 1;
-        let number = table.last_number;
-        table.seats.push(Seat { number, filters: Vec::new(), mailbox: sender });
-        drop(table);
-        Self { audience: Arc::clone(audience), number, mailbox }
+        let mut seats = audience.seats.write();
+        seats.last_number += 1;
+        let number = seats.last_number;
+        seats.mailboxes.insert(number, sender);
+        drop(seats);
+        Self { audience: Arc::clone(audience), number, filters: Vec::new(), mailbox }
     }
 
     /// Adds `filter`, or changes its QoS. False when there are `max` others already.
-    pub(super) fn add(&self, filter: &str, qos: Qos, max: usize) -> bool {
-        let mut table = self.audience.seats.write();
-        let Some(seat) = table.seats.iter_mut().find(|seat| seat.number == self.number) else { return false };
-        if let Some(known) = seat.filters.iter_mut().find(|(known, _)| **known == *filter) {
-            known.1 = qos;
-        } else if seat.filters.len() < max {
-            seat.filters.push((filter.into(), qos));
+    pub(super) fn add(&mut self, filter: &str, qos: Qos, max: usize) -> bool {
+        if !self.filters.iter().any(|known| **known == *filter) {
+            if self.filters.len() >= max {
+                return false;
+            }
+            self.filters.push(filter.into());
+        }
+        let mut seats = self.audience.seats.write();
+        let filters = seats.filters(filter);
+        if let Some(members) = filters.get_mut(filter) {
+            members.insert(self.number, qos);
         } else {
-            return false;
+            filters.insert(filter.into(), Members::from_iter([(self.number, qos)]));
         }
         true
     }
 
     /// Takes `filter` away; whether it was there.
-    pub(super) fn remove(&self, filter: &str) -> bool {
-        let mut table = self.audience.seats.write();
-        let Some(seat) = table.seats.iter_mut().find(|seat| seat.number == self.number) else { return false };
-        let before = seat.filters.len();
-        seat.filters.retain(|(known, _)| **known != *filter);
-        seat.filters.len() < before
+    pub(super) fn remove(&mut self, filter: &str) -> bool {
+        let before = self.filters.len();
+        self.filters.retain(|known| **known != *filter);
+        self.audience.seats.write().leave(filter, self.number);
+        self.filters.len() < before
     }
 
     /// The next message. Cancel-safe.
     pub(super) async fn next(&mut self) -> Delivery {
         match self.mailbox.recv().await {
             Some(delivery) => delivery,
-            // The sender lives in our seat, which we leave last.
+            // The sender lives among the seats, and ours is left last.
             None => std::future::pending().await,
         }
     }
@@ -157,7 +189,11 @@ impl Subscriptions {
 
 impl Drop for Subscriptions {
     fn drop(&mut self) {
-        self.audience.seats.write().seats.retain(|seat| seat.number != self.number);
+        let mut seats = self.audience.seats.write();
+        seats.mailboxes.remove(&self.number);
+        for filter in &self.filters {
+            seats.leave(filter, self.number);
+        }
     }
 }
 
@@ -177,5 +213,65 @@ impl Audiences {
         let audience = Arc::new(Audience::new(integration, config));
         known.insert(integration, Arc::downgrade(&audience));
         audience
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> Config {
+        crate::config::Config::load(None, std::iter::empty()).unwrap().mqtt
+    }
+
+    /// What is in each mailbox after `topic` was told.
+    fn told(audience: &Audience, topic: &str, seats: &mut [Subscriptions]) -> Vec<Vec<Qos>> {
+        let message = audience.message(topic.into(), (b"{}".to_vec(), "application/json"), None).expect("room");
+        assert_eq!(audience.tell(&Arc::new(message)), 0);
+        seats
+            .iter_mut()
+            .map(|seat| std::iter::from_fn(|| seat.mailbox.try_recv().ok()).map(|(_, qos)| qos).collect())
+            .collect()
+    }
+
+    // MQTT 5 §3.3.4: overlapping subscriptions, one delivery at the highest QoS.
+    #[test]
+    fn everybody_who_wants_a_result_is_told_once() {
+        let audience = Audiences::default().of(IntegrationId::generate(), &config());
+        let results = audience.topics.results().to_owned();
+        let (own, all) = (format!("{results}/gateway"), format!("{results}/#"));
+        let mut seats: Vec<_> = (0..4).map(|_| Subscriptions::new(&audience, 8)).collect();
+        let (zero, one) = (Qos::AtMostOnce, Qos::AtLeastOnce);
+        assert!(seats[0].add(&own, zero, 8) && seats[0].add(&all, one, 8));
+        assert!(seats[1].add(&all, zero, 8) && seats[1].add(&format!("{results}/+"), zero, 8));
+        assert!(seats[2].add(&results, one, 8));
+        assert_eq!(told(&audience, &own, &mut seats), [vec![one], vec![zero], vec![], vec![]]);
+        assert_eq!(told(&audience, &results, &mut seats), [vec![one], vec![zero], vec![one], vec![]]);
+        assert!(seats[0].add(&all, zero, 8), "subscribing again changes the QoS");
+        assert_eq!(told(&audience, &own, &mut seats)[0], [zero]);
+        assert!(seats[0].remove(&all) && !seats[0].remove(&all));
+        assert_eq!(told(&audience, &results, &mut seats)[0], []);
+        assert!(audience.is_wanted(&own) && !audience.is_wanted(audience.topics.readings()));
+    }
+
+    #[test]
+    fn who_leaves_leaves_nothing_behind() {
+        let audience = Audiences::default().of(IntegrationId::generate(), &config());
+        let results = audience.topics.results().to_owned();
+        let mut seats: Vec<_> = (0..3).map(|_| Subscriptions::new(&audience, 8)).collect();
+        for (number, seat) in seats.iter_mut().enumerate() {
+            assert!(
+                seat.add(&results, Qos::AtMostOnce, 2)
+                    && seat.add(&format!("{results}/{number}/#"), Qos::AtMostOnce, 2)
+            );
+            assert!(!seat.add(&format!("{results}/more"), Qos::AtMostOnce, 2), "no more than it may have");
+        }
+        drop(seats.remove(1));
+        assert!(!audience.is_wanted(&format!("{results}/1/a")) && audience.is_wanted(&format!("{results}/2/a")));
+        assert_eq!(told(&audience, &results, &mut seats).concat().len(), 2);
+        drop(seats);
+        assert!(!audience.is_wanted(&results));
+        let left = audience.seats.read();
+        assert_eq!((left.mailboxes.len(), left.topics.len(), left.patterns.len()), (0, 0, 0));
     }
 }

@@ -259,7 +259,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 self.send(Out::SubscribeAck(packet.packet_id, &granted))
             }
             Packet::Unsubscribe(packet) => {
-                let existed = subscribe::unsubscribe(self.subscriptions.as_ref(), &packet.filters);
+                let existed = subscribe::unsubscribe(self.subscriptions.as_mut(), &packet.filters);
                 self.send(Out::UnsubscribeAck(packet.packet_id, &existed))
             }
             Packet::Ping => self.send(Out::Pong),

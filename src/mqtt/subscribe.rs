@@ -33,6 +33,6 @@ pub(super) fn subscribe(
 }
 
 /// For each filter whether it was there.
-pub(super) fn unsubscribe(subscriptions: Option<&Subscriptions>, filters: &[Box<str>]) -> Vec<bool> {
-    filters.iter().map(|filter| subscriptions.is_some_and(|known| known.remove(filter))).collect()
+pub(super) fn unsubscribe(mut subscriptions: Option<&mut Subscriptions>, filters: &[Box<str>]) -> Vec<bool> {
+    filters.iter().map(|filter| subscriptions.as_deref_mut().is_some_and(|known| known.remove(filter))).collect()
 }
