@@ -23,7 +23,6 @@ use super::{
 const CLIENT_PACKET_BYTES_MIN: u32 = 256;
 /// More topic filters in one packet are not answered.
 const FILTERS_MAX: usize = 64;
-const CONNECT: u8 = 1;
 
 /// Reads and writes the packets of one connection.
 #[derive(Debug)]
@@ -49,9 +48,6 @@ pub(super) enum NotConnect {
 
 /// The first packet: which version, and the CONNECT itself.
 pub(super) fn first(head: Head, mut packet: BytesMut) -> Result<(Codec, Connect), NotConnect> {
-    if head.kind() != CONNECT {
-        return Err(NotConnect::NotMqtt);
-    }
     let body = &mut packet[head.len()..];
     let [0, 4, b'M', b'Q', b'T', b'T', level, ..] = body else {
         // MQTT 3.1, before it was a standard.

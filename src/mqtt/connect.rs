@@ -20,6 +20,9 @@ use crate::{
     model::{IntegrationId, ProblemCode, RequestId, Scope},
 };
 
+/// Where the credentials are in a CONNECT.
+const CREDENTIALS: &str = "Send the API key as user name and the JWT as password.";
+
 /// A session that was let in.
 pub(super) struct Connected {
     pub(super) codec: Codec,
@@ -109,7 +112,10 @@ impl Refusal {
             (_, 429) => Refuse::ConnectionRate,
             _ => Refuse::Unavailable,
         };
-        let detail = detail.unwrap_or_else(|| problem.remedy());
+        let detail = match problem {
+            ProblemCode::MissingCredential => CREDENTIALS,
+            _ => detail.unwrap_or_else(|| problem.remedy()),
+        };
         Self {
             refuse,
             words: format!("{} ({request_id}): {detail}", problem.code()),
@@ -142,8 +148,7 @@ fn unacceptable(edge: &Edge, request: &Connect) -> Option<Refusal> {
         None => {}
     }
     if request.has_auth_method {
-        let words = "Send the API key as user name and the JWT as password.";
-        return Some(Refusal::unacceptable(Refuse::AuthMethod, "auth_method", words));
+        return Some(Refusal::unacceptable(Refuse::AuthMethod, "auth_method", CREDENTIALS));
     }
     let id = &request.client_id;
     if id.len() > edge.config.client_id_bytes_max || id.contains('\0') {

@@ -61,11 +61,11 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let Ok(Arrived::Head(head)) = wire.next(true).await else { return None };
-    // Who has said nothing yet has no place here, and cannot keep others out.
-    let _place = edge.connecting.acquire().await.ok()?;
-    if head.total() > edge.config.connect_bytes_max {
+    if !head.is_connect() || head.total() > edge.config.connect_bytes_max {
         return None;
     }
+    // Who has said nothing yet has no place here, and cannot keep others out.
+    let _place = edge.connecting.acquire().await.ok()?;
     wire.begin();
     let Ok(Arrived::Packet(head, packet)) = wire.next(true).await else { return None };
     let not_connect = match first(head, packet) {

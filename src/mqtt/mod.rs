@@ -36,6 +36,9 @@ mod verdict;
 mod websocket;
 mod wire;
 
+#[cfg(test)]
+mod tests;
+
 pub use asyncapi::{Described, asyncapi};
 pub use config::Config;
 pub use edge::{Args, Edge, Framing};

@@ -23,7 +23,7 @@ use tokio::{
 use super::{
     exchange::Exchange,
     seam::{Answering, Intake},
-    verdict::{Outcome, Refusal},
+    verdict::{Outcome, Refusal, Verdict},
 };
 use crate::{
     auth::Principal,
@@ -145,7 +145,7 @@ impl Receipts {
                     let _pending = rest.as_mut().poll(cx);
                 }
             }
-            if matches!(self.entries[place].stage, Stage::Held(..)) {
+            if self.entries[place].blocks() {
                 break;
             }
         }
@@ -177,6 +177,15 @@ impl Receipts {
 impl Entry {
     fn new(pending: Pending, stage: Stage) -> Self {
         Self { pending, stage, give_up: None, is_begun: false }
+    }
+
+    /// Whether nothing behind it is to be begun: it is held, or ends the session.
+    fn blocks(&self) -> bool {
+        match &self.stage {
+            Stage::Held(..) => true,
+            Stage::Done(outcome) => matches!(outcome.verdict(), Verdict::Ends(_)),
+            Stage::Waiting(_) | Stage::Submitted(..) => false,
+        }
     }
 
     /// Goes on as far as it can; gives the batch back with its outcome when it came out.

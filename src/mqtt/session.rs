@@ -374,16 +374,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             clock.packet_since = clock.packet_since.map(|_| now);
         }
         clock.was_reading = is_reading;
-        let written = self.wire.moved_out();
-        clock.unsent_since = match clock.unsent_since {
-            _ if self.wire.unsent.is_empty() => None,
-            Some((since, seen)) if seen == written => Some((since, seen)),
-            _ => Some((Instant::now(), written)),
-        };
+        self.watch_unsent();
         let next = self.deadlines().map(|(at, _)| at).min().unwrap_or(self.clock.expires);
         if next < self.clock.alarm.deadline() {
             self.clock.alarm.as_mut().reset(next);
         }
+    }
+
+    /// Notes since when the client has taken nothing of what is unsent.
+    fn watch_unsent(&mut self) {
+        let written = self.wire.moved_out();
+        self.clock.unsent_since = match self.clock.unsent_since {
+            _ if self.wire.unsent.is_empty() => None,
+            Some((since, seen)) if seen == written => Some((since, seen)),
+            _ => Some((Instant::now(), written)),
+        };
     }
 
     /// What ends the session, and when.
@@ -411,6 +416,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     }
 
     fn alarm(&mut self) -> Result<(), Ending> {
+        self.watch_unsent();
         let now = Instant::now();
         let due: Vec<_> = self.deadlines().filter(|(at, _)| *at <= now).map(|(_, ending)| ending).collect();
         if let Some(ending) = due.iter().find_map(|ending| *ending) {

@@ -44,6 +44,11 @@ impl Head {
         if length.len() < 4 { Ok(None) } else { Err(Endless) }
     }
 
+    /// Whether it is that of a CONNECT, whose flags are all 0.
+    pub(super) const fn is_connect(self) -> bool {
+        self.first == 0x10
+    }
+
     /// Bytes of the whole packet.
     pub(super) const fn total(self) -> usize {
         self.remaining as usize + self.len as usize
