@@ -64,6 +64,8 @@ pub struct Config {
     pub http: crate::http::Config,
     /// The integration API over MQTT.
     pub mqtt: crate::mqtt::Config,
+    /// Cluster mode: the service as a client of an MQTT broker.
+    pub bridge: crate::bridge::Config,
     /// Who is let in.
     pub auth: crate::auth::Config,
     /// The embedded token issuer.
@@ -112,15 +114,9 @@ impl Config {
         }
         self.listener.check().map_err(Error::Check)?;
         self.http.check().map_err(Error::Check)?;
-        if self.http.body_bytes_max > usize::try_from(self.ingest.in_flight_bytes_max).unwrap_or(usize::MAX) {
-            let (key, value) = ("http.body_bytes_max", self.http.body_bytes_max);
-            return Err(Error::Check(format!("{key} = {value} is more than ingest.in_flight_bytes_max")));
-        }
         self.mqtt.check().map_err(Error::Check)?;
-        if self.mqtt.packet_bytes_max > usize::try_from(self.ingest.in_flight_bytes_max).unwrap_or(usize::MAX) {
-            let (key, value) = ("mqtt.packet_bytes_max", self.mqtt.packet_bytes_max);
-            return Err(Error::Check(format!("{key} = {value} is more than ingest.in_flight_bytes_max")));
-        }
+        self.bridge.check().map_err(Error::Check)?;
+        self.check_bodies().map_err(Error::Check)?;
         self.auth.check().map_err(Error::Check)?;
         self.issuer.check().map_err(Error::Check)?;
         self.check_issuers().map_err(Error::Check)?;
@@ -132,6 +128,20 @@ impl Config {
         self.control.check().map_err(Error::Check)?;
         self.admin.check().map_err(Error::Check)?;
         self.telemetry.check().map_err(Error::Check)
+    }
+
+    /// The largest body of each edge must fit into the bytes in flight.
+    fn check_bodies(&self) -> Result<(), String> {
+        let bodies = [
+            ("http.body_bytes_max", self.http.body_bytes_max),
+            ("mqtt.packet_bytes_max", self.mqtt.packet_bytes_max),
+            ("bridge.body_bytes_max", self.bridge.body_bytes_max as usize),
+        ];
+        let most = usize::try_from(self.ingest.in_flight_bytes_max).unwrap_or(usize::MAX);
+        match bodies.into_iter().find(|(_, value)| *value > most) {
+            Some((key, value)) => Err(format!("{key} = {value} is more than ingest.in_flight_bytes_max")),
+            None => Ok(()),
+        }
     }
 
     /// The embedded issuer and the others must not contradict each other.

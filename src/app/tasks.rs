@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::mqtt_ports::MqttPorts;
 use crate::{
     auth::{Authenticator, sync::Sync},
+    bridge::{self, Bridge},
     config::Config,
     control::Control,
     delivery::{self, Delivery, Quarantine},
@@ -162,6 +163,30 @@ impl Tasks {
             let serving = Arc::clone(edge).serve(tcp, config.listener.clone(), port, framing, shutdown);
             self.edges.push(task::spawn(name, serving));
         }
+        Ok(())
+    }
+
+    /// Takes messages from the broker of cluster mode, where it is asked for.
+    pub(super) fn take_from_broker(
+        &mut self,
+        door: Arc<Authenticator>,
+        intake: Arc<Ingest>,
+        health: &Health,
+        config: &Config,
+    ) -> Result<()> {
+        if !config.bridge.enabled {
+            return Ok(());
+        }
+        let args = bridge::Args {
+            config: config.bridge.clone(),
+            budget: intake.budget().clone(),
+            door,
+            intake,
+            health: health.clone(),
+            public_url: config.http.public_url.clone(),
+        };
+        let bridge = Bridge::new(args, &config.data_dir).context("cluster mode")?;
+        self.http.push(task::spawn("bridge", bridge.run(self.http_shutdown.clone())));
         Ok(())
     }
 

@@ -3,6 +3,9 @@
 
 use super::IntegrationId;
 
+/// The readings of all integrations, as a topic filter.
+pub const ALL_READINGS: &str = "grq/v1/+/readings";
+
 const PREFIX: &str = "grq/v1/";
 const READINGS: &str = "/readings";
 const RESULTS: &str = "/results";

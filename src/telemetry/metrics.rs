@@ -74,6 +74,14 @@ metrics! {
     histogram MQTT_PUBLISH_SECONDS = "sensorgate_mqtt_publish_seconds", "From a whole PUBLISH to its answer, in seconds; waits for the rate limit and for the publishes before it included.";
     counter MQTT_PAUSES_TOTAL = "sensorgate_mqtt_pauses_total", "Times a connection was not read for a while, by cause (window: rate limit; room: bytes in memory).";
     counter MQTT_RESULTS_TOTAL = "sensorgate_mqtt_results_total", "Results for subscribers by outcome: sent; slow: its queue was full; too_many: the integration's results in memory; too_large: beyond its Maximum Packet Size.";
+    gauge BRIDGE_CONNECTED = "sensorgate_bridge_connected", "1 while messages are taken from the broker of cluster mode.";
+    counter BRIDGE_CONNECTIONS_TOTAL = "sensorgate_bridge_connections_total", "Connections to the broker that took messages; every one after the first was a reconnect.";
+    gauge BRIDGE_IN_FLIGHT = "sensorgate_bridge_in_flight", "Messages from the broker that await their acknowledgement.";
+    counter BRIDGE_MESSAGES_TOTAL = "sensorgate_bridge_messages_total", "Messages from the broker by outcome: judged (answered with a result), refused (as a whole, for good), released (not acknowledged: the broker sends it again), dropped (the same with QoS 0: lost).";
+    counter BRIDGE_REFUSALS_TOTAL = "sensorgate_bridge_refusals_total", "Messages from the broker that were refused, by exact cause.";
+    counter BRIDGE_RESENT_TOTAL = "sensorgate_bridge_resent_total", "Messages that the broker had sent to this session before.";
+    histogram BRIDGE_ACK_SECONDS = "sensorgate_bridge_ack_seconds", "From a message's arrival to its acknowledgement.";
+    counter BRIDGE_RESULTS_TOTAL = "sensorgate_bridge_results_total", "Results for senders behind the broker: sent, or dropped (too many waiting, or the connection was lost).";
     counter ADMIN_REQUESTS_TOTAL = "sensorgate_admin_requests_total", "Calls of administrators and probes by outcome (ok, refused, failed).";
     histogram ADMIN_REQUEST_SECONDS = "sensorgate_admin_request_seconds", "Time from a call's head to its answer's head, in seconds.";
     counter ADMIN_LOGINS_TOTAL = "sensorgate_admin_logins_total", "Sign-ins of administrators by outcome (ok, failed, throttled).";

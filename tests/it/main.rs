@@ -13,6 +13,7 @@ mod asyncapi;
 mod auth;
 mod barrier;
 mod batch;
+mod bridge;
 mod limits;
 mod mqtt;
 mod recovery;

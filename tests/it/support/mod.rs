@@ -1,7 +1,9 @@
 //! What the black-box tests share: the real binary on free ports and an own directory, a facility with two
 //! administrators, and calls as any client would make them.
 
+pub mod broker;
 pub mod facility;
+pub mod gateway;
 pub mod mosquitto;
 pub mod server;
 

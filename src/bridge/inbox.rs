@@ -1,0 +1,154 @@
+//! Messages of one connection: each is handed to the desk as it comes, and acknowledged in the order of arrival.
+
+use std::sync::Arc;
+
+use mqtt_client::{ManualAck, Publish, QoS, SubscribeReasonCode};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    Config,
+    acks::{Acks, Verdict},
+    broker::Broker,
+    desk::Desk,
+    error::LinkError,
+    link::{Link, Session},
+    message::Message,
+    meters::Meters,
+    seam::{Door, Intake},
+};
+use crate::telemetry::task;
+
+/// Opens connections that take messages, and serves them.
+pub(super) struct Inbox<'a, D, I> {
+    pub(super) config: &'a Config,
+    pub(super) client_id: &'a str,
+    pub(super) desk: &'a Arc<Desk<D, I>>,
+    pub(super) meters: &'a Meters,
+}
+
+/// A connection that takes messages.
+struct Serving<'a, D, I> {
+    inbox: &'a Inbox<'a, D, I>,
+    acks: Acks,
+    /// Messages of QoS 0, which nobody waits for.
+    unacknowledged: TaskTracker,
+    /// Cancelled at the connection's end: what is still held is not worth holding any more.
+    over: CancellationToken,
+}
+
+impl<D: Door, I: Intake> Inbox<'_, D, I> {
+    /// Connects, and subscribes whether or not the broker has kept a session: it may be that of another configuration.
+    pub(super) async fn open(&self, broker: &Broker) -> Result<Link, LinkError> {
+        let link = Link::open(broker, self.client_id, Session::Inbox(self.config), self.meters.dropped.clone()).await?;
+        let filter = self.config.filter();
+        let refused = |reason: String| LinkError::NotSubscribed { filter: filter.clone(), reason };
+        if self.config.leaving {
+            link.client.unsubscribe(&filter).await.map_err(|error| refused(error.to_string()))?;
+            return Ok(link);
+        }
+        let subscribing = async {
+            let subscribed = link.client.subscribe_tracked(&filter, QoS::AtLeastOnce).await;
+            subscribed
+                .map_err(|error| refused(error.to_string()))?
+                .wait_async()
+                .await
+                .map_err(|error| refused(error.to_string()))
+        };
+        let answer =
+            timeout(self.config.connect_timeout(), subscribing).await.map_err(|_late| LinkError::Timeout)??;
+        match answer.return_codes.first() {
+            Some(SubscribeReasonCode::Success(QoS::AtLeastOnce)) => Ok(link),
+            Some(SubscribeReasonCode::Success(_)) => Err(refused("it grants another QoS than 1".to_owned())),
+            other => Err(refused(format!("{other:?}"))),
+        }
+    }
+
+    /// Takes messages until the connection ends (an error), or until `shutdown` (none).
+    pub(super) async fn serve(&self, mut link: Link, shutdown: &CancellationToken) -> Result<(), LinkError> {
+        let mut serving = Serving {
+            inbox: self,
+            acks: Acks::default(),
+            unacknowledged: TaskTracker::new(),
+            over: CancellationToken::new(),
+        };
+        let _over = serving.over.clone().drop_guard();
+        loop {
+            tokio::select! {
+                message = link.message() => match message {
+                    Some(message) => serving.take(&link, message),
+                    None => return Err(link.end().await),
+                },
+                (ack, arrived, verdict) = serving.acks.next() => match verdict {
+                    Verdict::Settled => serving.acknowledge(&link, ack, arrived),
+                    Verdict::Unsettled(cause) => {
+                        // No word about this message, nor about any behind it: the broker sends them again.
+                        link.close(self.config.connect_timeout()).await;
+                        return Err(LinkError::Held(cause));
+                    }
+                },
+                () = shutdown.cancelled() => break,
+            }
+        }
+        serving.finish(&mut link).await;
+        link.close(self.config.stop_grace()).await;
+        Ok(())
+    }
+}
+
+impl<D: Door, I: Intake> Serving<'_, D, I> {
+    fn take(&mut self, link: &Link, publish: Publish) {
+        let ack = link.client.prepare_ack(&publish);
+        let message = Message::from(publish);
+        if message.is_resent {
+            self.inbox.meters.resent.increment(1);
+        }
+        let work = Arc::clone(self.inbox.desk).settle(message, link.peer, self.over.clone());
+        match ack {
+            Some(ack) => {
+                self.acks.push(ack, task::spawn("bridge_message", work));
+                self.inbox.meters.in_flight.set(self.acks.len() as f64);
+            }
+            // Nothing bounds how many of these the broker sends, so we do.
+            None if self.unacknowledged.len() < usize::from(self.inbox.config.receive_maximum) => {
+                drop(task::spawn("bridge_message", self.unacknowledged.track_future(work)));
+            }
+            None => self.inbox.meters.dropped.increment(1),
+        }
+    }
+
+    fn acknowledge(&self, link: &Link, ack: ManualAck, arrived: Instant) {
+        self.inbox.meters.in_flight.set(self.acks.len() as f64);
+        // Refused only where the connection has ended: then the broker sends the message again.
+        if link.client.try_manual_ack(ack).is_ok() {
+            self.inbox.meters.acknowledged(arrived);
+        }
+    }
+
+    /// Acknowledges what is being stored, oldest first; takes nothing new.
+    async fn finish(&mut self, link: &mut Link) {
+        self.over.cancel();
+        let until = Instant::now() + self.inbox.config.stop_grace();
+        while self.acks.len() > 0 {
+            tokio::select! {
+                (ack, arrived, verdict) = self.acks.next() => match verdict {
+                    Verdict::Settled => self.acknowledge(link, ack, arrived),
+                    Verdict::Unsettled(_) => break,
+                },
+                message = link.message() => if message.is_none() { break },
+                () = sleep_until(until) => break,
+            }
+        }
+        self.unacknowledged.close();
+        let finished = timeout_at(until, self.unacknowledged.wait()).await;
+        if finished.is_err() || self.acks.len() > 0 {
+            tracing::info!(messages = self.acks.len(), "Stopped with messages that the broker will send again.");
+        }
+    }
+}
+
+impl<D, I> Drop for Serving<'_, D, I> {
+    fn drop(&mut self) {
+        self.inbox.meters.in_flight.set(0.0);
+    }
+}
