@@ -186,7 +186,7 @@ impl Tasks {
             public_url: config.http.public_url.clone(),
         };
         let bridge = Bridge::new(args, &config.data_dir).context("cluster mode")?;
-        self.http.push(task::spawn("bridge", bridge.run(self.http_shutdown.clone())));
+        self.edges.push(task::spawn("bridge", bridge.run(self.edge_shutdown.clone())));
         Ok(())
     }
 

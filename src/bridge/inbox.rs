@@ -1,8 +1,8 @@
 //! Messages of one connection: each is handed to the desk as it comes, and acknowledged in the order of arrival.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
-use mqtt_client::{ManualAck, Publish, QoS, SubscribeReasonCode};
+use mqtt_client::{AsyncClient, ManualAck, Publish, QoS, SubscribeReasonCode};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -16,18 +16,20 @@ use super::{
     message::Message,
     meters::Meters,
     seam::{Door, Intake},
+    status::Status,
 };
 use crate::telemetry::task;
 
-/// Opens connections that take messages, and serves them.
+/// Takes messages, one connection after the other.
 pub(super) struct Inbox<'a, D, I> {
     pub(super) config: &'a Config,
     pub(super) client_id: &'a str,
     pub(super) desk: &'a Arc<Desk<D, I>>,
+    pub(super) status: &'a Status,
     pub(super) meters: &'a Meters,
 }
 
-/// A connection that takes messages.
+/// One connection that takes messages.
 struct Serving<'a, D, I> {
     inbox: &'a Inbox<'a, D, I>,
     acks: Acks,
@@ -38,34 +40,11 @@ struct Serving<'a, D, I> {
 }
 
 impl<D: Door, I: Intake> Inbox<'_, D, I> {
-    /// Connects, and subscribes whether or not the broker has kept a session: it may be that of another configuration.
-    pub(super) async fn open(&self, broker: &Broker) -> Result<Link, LinkError> {
-        let link = Link::open(broker, self.client_id, Session::Inbox(self.config), self.meters.dropped.clone()).await?;
-        let filter = self.config.filter();
-        let refused = |reason: String| LinkError::NotSubscribed { filter: filter.clone(), reason };
-        if self.config.leaving {
-            link.client.unsubscribe(&filter).await.map_err(|error| refused(error.to_string()))?;
-            return Ok(link);
-        }
-        let subscribing = async {
-            let subscribed = link.client.subscribe_tracked(&filter, QoS::AtLeastOnce).await;
-            subscribed
-                .map_err(|error| refused(error.to_string()))?
-                .wait_async()
-                .await
-                .map_err(|error| refused(error.to_string()))
-        };
-        let answer =
-            timeout(self.config.connect_timeout(), subscribing).await.map_err(|_late| LinkError::Timeout)??;
-        match answer.return_codes.first() {
-            Some(SubscribeReasonCode::Success(QoS::AtLeastOnce)) => Ok(link),
-            Some(SubscribeReasonCode::Success(_)) => Err(refused("it grants another QoS than 1".to_owned())),
-            other => Err(refused(format!("{other:?}"))),
-        }
-    }
-
-    /// Takes messages until the connection ends (an error), or until `shutdown` (none).
-    pub(super) async fn serve(&self, mut link: Link, shutdown: &CancellationToken) -> Result<(), LinkError> {
+    /// Connects and takes messages until the connection ends (an error), or until `shutdown` (none).
+    pub(super) async fn serve(&self, broker: &Broker, shutdown: &CancellationToken) -> Result<(), LinkError> {
+        let opening = Link::open(broker, self.client_id, Session::Inbox(self.config), self.meters.dropped.clone());
+        let Some(link) = shutdown.run_until_cancelled(opening).await else { return Ok(()) };
+        let mut link = link?;
         let mut serving = Serving {
             inbox: self,
             acks: Acks::default(),
@@ -73,9 +52,19 @@ impl<D: Door, I: Intake> Inbox<'_, D, I> {
             over: CancellationToken::new(),
         };
         let _over = serving.over.clone().drop_guard();
+        // Messages of a session that the broker has kept may come before the answer does.
+        let mut joining = pin!(self.join(link.client.clone()));
+        let mut is_joined = false;
         loop {
+            // The receive maximum, also with a broker that knows none.
+            let has_room = serving.acks.len() < usize::from(self.config.receive_maximum);
             tokio::select! {
-                message = link.message() => match message {
+                joined = &mut joining, if !is_joined => {
+                    joined?;
+                    is_joined = true;
+                    self.status.taking(self.client_id, &self.config.filter(), link.is_resumed);
+                }
+                message = link.message(), if has_room => match message {
                     Some(message) => serving.take(&link, message),
                     None => return Err(link.end().await),
                 },
@@ -93,6 +82,23 @@ impl<D: Door, I: Intake> Inbox<'_, D, I> {
         serving.finish(&mut link).await;
         link.close(self.config.stop_grace()).await;
         Ok(())
+    }
+
+    /// Subscribes, whether or not the broker has kept a session: it may be that of another configuration. Or leaves.
+    async fn join(&self, client: AsyncClient) -> Result<(), LinkError> {
+        let filter = self.config.filter();
+        let refused = |reason: String| LinkError::NotSubscribed { filter: filter.clone(), reason };
+        if self.config.leaving {
+            return client.unsubscribe(&filter).await.map_err(|error| refused(error.to_string()));
+        }
+        let asked = client.subscribe_tracked(&filter, QoS::AtLeastOnce).await;
+        let answer = asked.map_err(|error| refused(error.to_string()))?.wait_async();
+        let answer = timeout(self.config.connect_timeout(), answer).await.map_err(|_late| LinkError::Timeout)?;
+        match answer.map_err(|error| refused(error.to_string()))?.return_codes.first() {
+            Some(SubscribeReasonCode::Success(QoS::AtLeastOnce)) => Ok(()),
+            Some(SubscribeReasonCode::Success(_)) => Err(refused("it grants another QoS than 1".to_owned())),
+            other => Err(refused(format!("{other:?}"))),
+        }
     }
 }
 

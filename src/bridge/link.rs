@@ -20,8 +20,6 @@ use crate::telemetry::task;
 
 /// Packets of our own that may await an answer on one connection: a SUBSCRIBE, or results.
 const OUTGOING_MAX: u16 = 64;
-/// Requests to the library besides acknowledgements that may wait at once.
-const REQUESTS_SPARE: usize = 16;
 
 /// An open connection.
 #[derive(Debug)]
@@ -66,8 +64,7 @@ impl Link {
         dropped: Counter,
     ) -> Result<Self, LinkError> {
         let (wire, peer) = broker.dial().await?;
-        let (options, capacity) = options(broker, client_id, session)?;
-        let (client, mut events) = connected_by(options, wire, capacity);
+        let (client, mut events) = session.connected_by(wire, broker, client_id)?;
         let consent = loop {
             match events.poll().await {
                 Ok(Event::Incoming(Packet::ConnAck(consent))) => break consent,
@@ -76,8 +73,9 @@ impl Link {
             }
         };
         check(&consent)?;
-        let (sender, messages) = mpsc::channel(2 * capacity);
-        let pump = Pump { events, sender, reserved: capacity, dropped, client_id: client_id.to_owned() };
+        let places = session.places();
+        let (sender, messages) = mpsc::channel(2 * places);
+        let pump = Pump { events, sender, reserved: places, dropped, client_id: client_id.to_owned() };
         let pump = task::spawn("bridge_link", pump.run());
         Ok(Self { client, peer, is_resumed: consent.session_present, messages, pump })
     }
@@ -142,9 +140,9 @@ impl Pump {
                         self.dropped.increment(1);
                         continue;
                     }
-                    // The receive maximum keeps the others below the number of places.
-                    if self.sender.try_send(message).is_err() {
-                        return LinkError::Lost("more messages came than the receive maximum allows".to_owned());
+                    // The socket is not read while messages wait to be taken. Who takes them never waits for us.
+                    if self.sender.send(message).await.is_err() {
+                        return LinkError::Lost("given up".to_owned());
                     }
                 }
                 Ok(_) => {}
@@ -154,48 +152,58 @@ impl Pump {
     }
 }
 
-/// What the library is to do, and how many requests to it may wait.
-fn options(broker: &Broker, client_id: &str, session: Session<'_>) -> Result<(MqttOptions, usize), LinkError> {
-    // The socket is ours, so this name is never looked up.
-    let mut options = MqttOptions::new(client_id, mqtt_client::Broker::tcp("broker", 1_883));
-    if !broker.username.is_empty() {
-        match broker.password()? {
-            Some(password) => options.set_credentials(&broker.username, password.as_bytes().to_vec()),
-            None => options.set_username(&broker.username),
-        };
-    }
-    options.set_outgoing_inflight_upper_limit(OUTGOING_MAX);
-    let capacity = match session {
-        Session::Outbox(config) => {
-            options.set_keep_alive(config.keep_alive_s).set_clean_start(true);
-            usize::from(OUTGOING_MAX)
+impl Session<'_> {
+    /// Messages that may wait to be taken, those of QoS 0 not counted.
+    fn places(self) -> usize {
+        match self {
+            Self::Inbox(config) => config.receive_maximum.into(),
+            Self::Outbox(_) => 1,
         }
-        Session::Inbox(config) => {
-            options
+    }
+
+    /// What the library is told.
+    fn options(self, broker: &Broker, client_id: &str) -> Result<MqttOptions, LinkError> {
+        // The socket is ours, so this name is never looked up.
+        let mut options = MqttOptions::new(client_id, mqtt_client::Broker::tcp("broker", 1_883));
+        if !broker.username.is_empty() {
+            match broker.password()? {
+                Some(password) => options.set_credentials(&broker.username, password.as_bytes().to_vec()),
+                None => options.set_username(&broker.username),
+            };
+        }
+        options.set_outgoing_inflight_upper_limit(OUTGOING_MAX);
+        match self {
+            Self::Outbox(config) => options.set_keep_alive(config.keep_alive_s).set_clean_start(true),
+            Self::Inbox(config) => options
                 .set_keep_alive(config.keep_alive_s)
                 .set_clean_start(config.clean_start)
                 .set_session_expiry_interval(Some(config.session_expiry_s))
                 .set_receive_maximum(Some(config.receive_maximum))
                 .set_max_packet_size(Some(config.packet_bytes_max))
-                .set_ack_mode(AckMode::Manual);
-            if !config.clean_start {
-                options.set_session_store(NothingUnfinished { client_id: client_id.to_owned() });
-            }
-            // As many as there can be acknowledgements, so that handing one in never has to wait.
-            usize::from(config.receive_maximum) + REQUESTS_SPARE
+                .set_ack_mode(AckMode::Manual),
+        };
+        if !options.clean_start() {
+            options.set_session_store(NothingUnfinished { client_id: client_id.to_owned() });
         }
-    };
-    Ok((options, capacity))
-}
+        Ok(options)
+    }
 
-/// Hands the open socket to the library, which asks for one exactly once.
-fn connected_by(mut options: MqttOptions, wire: Wire, capacity: usize) -> (AsyncClient, EventLoop) {
-    let wire = Mutex::new(Some(wire));
-    options.set_socket_connector(move |_, _| {
-        let wire = wire.lock().take();
-        async move { wire.ok_or_else(|| io::Error::new(io::ErrorKind::NotConnected, "a link connects once")) }
-    });
-    AsyncClient::builder(options).capacity(capacity).build()
+    /// A client on the open socket, which the library asks for exactly once.
+    fn connected_by(self, wire: Wire, broker: &Broker, client_id: &str) -> Result<(AsyncClient, EventLoop), LinkError> {
+        let mut options = self.options(broker, client_id)?;
+        let wire = Mutex::new(Some(wire));
+        options.set_socket_connector(move |_, _| {
+            let wire = wire.lock().take();
+            async move { wire.ok_or_else(|| io::Error::new(io::ErrorKind::NotConnected, "a link connects once")) }
+        });
+        let client = AsyncClient::builder(options);
+        Ok(match self {
+            // There is at most one acknowledgement for each message that is being worked on, and handing it in must
+            // neither wait nor fail.
+            Self::Inbox(_) => client.unbounded().build(),
+            Self::Outbox(_) => client.capacity(usize::from(OUTGOING_MAX)).build(),
+        })
+    }
 }
 
 fn check(consent: &ConnAck) -> Result<(), LinkError> {

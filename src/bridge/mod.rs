@@ -25,6 +25,7 @@ mod meters;
 mod outbox;
 mod refusal;
 mod seam;
+mod status;
 
 use std::{path::Path, sync::Arc, time::Instant};
 
@@ -41,13 +42,10 @@ use crate::{
 use backoff::Backoff;
 use broker::Broker;
 use desk::Desk;
-use error::LinkError;
 use inbox::Inbox;
 use meters::Meters;
 use outbox::Outbox;
-
-/// The name under which `/readyz` says what is wrong.
-const COMPONENT: &str = "bridge";
+use status::Status;
 
 /// What a [`Bridge`] is made of.
 #[derive(Debug)]
@@ -74,7 +72,7 @@ pub struct Bridge<D, I> {
     client_id: String,
     desk: Arc<Desk<D, I>>,
     outbox: Outbox,
-    health: Health,
+    status: Status,
     meters: Arc<Meters>,
 }
 
@@ -86,11 +84,11 @@ impl<D: Door, I: Intake> Bridge<D, I> {
     /// [`Error`], naming the file.
     pub fn new(args: Args<D, I>, data_dir: &Path) -> Result<Self, Error> {
         let config = Arc::new(args.config);
-        let broker = Broker::new(&config)?;
+        let broker = Arc::new(Broker::new(&config)?);
         let client_id = identity::client_id(data_dir, &config.client_id)?;
         let meters = Arc::new(Meters::new());
         let (outbox, replies) = Outbox::new(&config, &meters);
-        args.health.set(COMPONENT, Err(format!("not connected to the broker {broker} yet")));
+        let status = Status::new(Arc::clone(&broker), args.health, Arc::clone(&meters));
         let desk = Desk {
             config: Arc::clone(&config),
             door: args.door,
@@ -101,60 +99,39 @@ impl<D: Door, I: Intake> Bridge<D, I> {
             refusal_lines: refusal::Lines::new(config.refusal_lines_per_minute),
             meters: Arc::clone(&meters),
         };
-        let (broker, desk) = (Arc::new(broker), Arc::new(desk));
-        Ok(Self { config, broker, client_id, desk, outbox, health: args.health, meters })
+        Ok(Self { config, broker, client_id, desk: Arc::new(desk), outbox, status, meters })
     }
 
     /// Takes messages until `shutdown`, and again after every loss of the connection. Then what is durable is
     /// acknowledged, results are sent, and the connections are closed; the session at the broker stays.
     pub async fn run(self, shutdown: CancellationToken) {
-        let Self { config, broker, client_id, desk, outbox, health, meters } = self;
+        let Self { config, broker, client_id, desk, outbox, status, meters } = self;
         let outbox_shutdown = CancellationToken::new();
         let sending = {
-            let (config, broker) = (Arc::clone(&config), Arc::clone(&broker));
-            let client_id = format!("{client_id}-results");
+            let (config, broker, client_id) =
+                (Arc::clone(&config), Arc::clone(&broker), format!("{client_id}-results"));
             task::spawn("bridge_outbox", outbox.run(config, broker, client_id, outbox_shutdown.clone()))
         };
+        let inbox = Inbox { config: &config, client_id: &client_id, desk: &desk, status: &status, meters: &meters };
         let mut backoff = Backoff::new(config.reconnect_min(), config.reconnect_max());
-        while !shutdown.is_cancelled() {
+        loop {
             let started = Instant::now();
-            let inbox = Inbox { config: &config, client_id: &client_id, desk: &desk, meters: &meters };
-            let Some(opened) = shutdown.run_until_cancelled(inbox.open(&broker)).await else { break };
-            let ended = match opened {
-                Ok(link) => {
-                    health.set(COMPONENT, Ok(()));
-                    meters.connected.set(1.0);
-                    meters.connections.increment(1);
-                    let (filter, is_resumed) = (config.filter(), link.is_resumed);
-                    tracing::info!(%broker, client_id, filter, is_resumed, "Taking messages from the broker.");
-                    inbox.serve(link, &shutdown).await
-                }
-                Err(error) => Err(error),
-            };
-            meters.connected.set(0.0);
-            let Err(error) = ended else { break };
+            let Err(error) = inbox.serve(&broker, &shutdown).await else { break };
             if started.elapsed() > config.reconnect_max() {
                 backoff.reset();
             }
             let pause = backoff.pause();
-            report(&health, &broker, &error, pause);
+            status.lost(&error, pause);
             if shutdown.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
                 break;
             }
         }
+        status.stopped();
         outbox_shutdown.cancel();
         if let Err(error) = sending.await {
             tracing::error!(error = &error as &dyn std::error::Error, "The sender of results ended by a panic.");
         }
     }
-}
-
-/// Tells the operator, in the log and on `/readyz`, why there is no connection.
-fn report(health: &Health, broker: &Broker, error: &LinkError, pause: std::time::Duration) {
-    health.set(COMPONENT, Err(format!("no messages from the broker {broker}: {}", error.with_causes())));
-    let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-    let error = error as &dyn std::error::Error;
-    tracing::warn!(%broker, error, pause_ms, "No messages from the broker; trying again.");
 }
 
 #[cfg(test)]

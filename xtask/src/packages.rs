@@ -23,12 +23,34 @@ pub(crate) enum Found {
 /// What of the tests' counterparts cannot be had; each a sentence. Fetches what is missing first.
 pub(crate) fn missing() -> Vec<String> {
     let mosquitto = mosquitto::fetch().map_err(|why| format!("the MQTT broker mosquitto and its clients: {why}"));
+    let rumqttd = rumqttd().map_err(|why| format!("the MQTT broker rumqttd: {why}"));
     let npm = [
         npm("oidc-provider", "tests/fixtures/oidc-provider"),
         npm("@asyncapi/specs", "tests/fixtures/asyncapi"),
         npm("mqtt", "examples/node"),
     ];
-    npm.into_iter().chain([paho(), mosquitto]).filter_map(Result::err).collect()
+    npm.into_iter().chain([paho(), mosquitto, rumqttd]).filter_map(Result::err).collect()
+}
+
+/// rumqttd, built by its own lockfile: what it depends on stays out of the service's. Only the program is kept.
+fn rumqttd() -> Result<(), String> {
+    let fixture = root().join("tests/fixtures/rumqttd-broker");
+    let (folder, build) = (root().join("target/xtask/rumqttd-broker"), root().join("target/xtask/rumqttd-build"));
+    let (program, stamp) = (folder.join("rumqttd-broker"), folder.join("Cargo.lock"));
+    let locked = fs::read(fixture.join("Cargo.lock")).map_err(|error| error.to_string())?;
+    if program.is_file() && fs::read(&stamp).is_ok_and(|built| built == locked) {
+        return Ok(());
+    }
+    say("Building rumqttd …");
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    succeed(
+        Command::new(cargo).args(["build", "--quiet", "--locked", "--target-dir"]).arg(&build).current_dir(&fixture),
+    )?;
+    fs::create_dir_all(&folder)
+        .and_then(|()| fs::copy(build.join("debug/rumqttd-broker"), &program))
+        .and_then(|_| fs::remove_dir_all(&build))
+        .and_then(|()| fs::write(&stamp, locked))
+        .map_err(|error| error.to_string())
 }
 
 /// An npm package, by the lockfile in `folder`: `oidc-provider`, a token issuer that is not ours, `@asyncapi/specs`,

@@ -4,7 +4,7 @@ use std::{
     fs,
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -73,7 +73,7 @@ impl Mosquitto {
     pub fn stop(&mut self) {
         let mut child = self.child.take().expect("it runs");
         let id = child.id().to_string();
-        let told = std::process::Command::new("kill").args(["-s", "TERM", &id]).status().expect("kill starts");
+        let told = Command::new("kill").args(["-s", "TERM", &id]).status().expect("kill starts");
         assert!(told.success());
         child.wait().expect("reaped");
     }
@@ -95,6 +95,45 @@ impl Drop for Mosquitto {
             // Both fail when it has ended by itself.
             let _ended = child.kill().and_then(|()| child.wait().map(drop));
         }
+    }
+}
+
+/// rumqttd, whose queues are in memory.
+pub struct Rumqttd {
+    pub port: u16,
+    child: Child,
+}
+
+impl Rumqttd {
+    /// A running broker; none, after saying so, where `cargo xtask test` has not built it.
+    pub fn start() -> Option<Self> {
+        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/xtask/rumqttd-broker/rumqttd-broker");
+        if !program.is_file() {
+            super::skip("rumqttd is not built; cargo xtask test builds it");
+            return None;
+        }
+        let port = free_port();
+        let mut command = Command::new(program);
+        let child = command.arg(port.to_string()).stdout(Stdio::null()).spawn();
+        let broker = Self { port, child: child.expect("rumqttd starts") };
+        let deadline = Instant::now() + PATIENCE;
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(Instant::now() < deadline, "rumqttd does not listen");
+            thread::sleep(Duration::from_millis(10));
+        }
+        Some(broker)
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> String {
+        format!("mqtt://127.0.0.1:{}", self.port)
+    }
+}
+
+impl Drop for Rumqttd {
+    fn drop(&mut self) {
+        // Both fail when it has ended by itself.
+        let _ended = self.child.kill().and_then(|()| self.child.wait().map(drop));
     }
 }
 

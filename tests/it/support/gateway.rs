@@ -63,6 +63,11 @@ impl Gateway {
         *self.acked.borrow()
     }
 
+    /// The count of publishes that the broker has acknowledged, to be watched.
+    pub fn clone_acks(&self) -> watch::Receiver<usize> {
+        self.acked.clone()
+    }
+
     /// Waits until the broker has acknowledged `count` publishes.
     pub async fn wait_for_acks(&mut self, count: usize) {
         let waiting = self.acked.wait_for(|acked| *acked >= count);
