@@ -22,6 +22,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("journal", &["auth"]),
     ("http", &["ingest", "auth", "listener", "journal"]),
     ("mqtt", &["ingest", "auth", "listener", "journal"]),
+    ("bridge", &["ingest", "auth", "journal"]),
     ("delivery", &["spool", "store"]),
     ("admin", &["control", "store", "listener"]),
 ];

@@ -118,10 +118,12 @@ impl<D: Door, I: Intake> Desk<D, I> {
         }
     }
 
-    /// Room for the body among all that is in flight.
+    /// Room for the body among all that is in flight. A body beyond the limit will only be refused, and waiting for more
+    /// than there is would never end.
     async fn room(&self, message: &Message, patience: &Patience) -> Result<BudgetPermit, NotStored> {
         let full = NotStored::Later("in_flight_bytes");
-        let waiting = patience.over.run_until_cancelled(self.budget.wait(message.body.len()));
+        let bytes = message.body.len().min(self.config.body_bytes_max as usize);
+        let waiting = patience.over.run_until_cancelled(self.budget.wait(bytes));
         match timeout_at(patience.until, waiting).await {
             Ok(Some(Ok(permit))) => Ok(permit),
             Ok(Some(Err(_)) | None) | Err(_) => Err(full),

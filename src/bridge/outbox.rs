@@ -41,7 +41,7 @@ type Waiting = (Reply, OwnedSemaphorePermit);
 /// Takes replies in.
 #[derive(Debug, Clone)]
 pub(super) struct Replies {
-    queue: mpsc::UnboundedSender<Waiting>,
+    queue: mpsc::Sender<Waiting>,
     /// Bytes that may still wait.
     free: Arc<Semaphore>,
     meters: Arc<Meters>,
@@ -52,7 +52,7 @@ impl Replies {
     pub(super) fn send(&self, reply: Reply) {
         let bytes = u32::try_from(reply.bytes()).unwrap_or(u32::MAX);
         let permit = Arc::clone(&self.free).try_acquire_many_owned(bytes);
-        let is_queued = permit.is_ok_and(|permit| self.queue.send((reply, permit)).is_ok());
+        let is_queued = permit.is_ok_and(|permit| self.queue.try_send((reply, permit)).is_ok());
         if !is_queued {
             self.meters.results_dropped.increment(1);
         }
@@ -62,14 +62,16 @@ impl Replies {
 /// The replies that wait, and who sends them.
 #[derive(Debug)]
 pub(super) struct Outbox {
-    queue: mpsc::UnboundedReceiver<Waiting>,
+    queue: mpsc::Receiver<Waiting>,
     meters: Arc<Meters>,
 }
 
 impl Outbox {
     pub(super) fn new(config: &Config, meters: &Arc<Meters>) -> (Self, Replies) {
-        let (sender, queue) = mpsc::unbounded_channel();
-        let free = Arc::new(Semaphore::new(config.results_queue_bytes_max as usize));
+        let bytes_max = config.results_queue_bytes_max as usize;
+        // So many that it is the bytes that run out.
+        let (sender, queue) = mpsc::channel(bytes_max.div_ceil(REPLY_OVERHEAD_BYTES));
+        let free = Arc::new(Semaphore::new(bytes_max));
         let replies = Replies { queue: sender, free, meters: Arc::clone(meters) };
         (Self { queue, meters: Arc::clone(meters) }, replies)
     }
@@ -83,20 +85,23 @@ impl Outbox {
         shutdown: CancellationToken,
     ) {
         let mut backoff = Backoff::new(config.reconnect_min(), config.reconnect_max());
+        let mut is_known = false;
         loop {
-            let opened = tokio::select! {
-                opened = Link::open(&broker, &client_id, Session::Outbox(&config), self.meters.dropped.clone()) => opened,
-                () = shutdown.cancelled() => return,
-            };
+            let opening = Link::open(&broker, &client_id, Session::Outbox(&config), self.meters.dropped.clone());
+            let Some(opened) = shutdown.run_until_cancelled(opening).await else { return };
             let ended = match opened {
                 Ok(link) => {
-                    backoff.reset();
+                    (is_known, backoff) = (false, Backoff::new(config.reconnect_min(), config.reconnect_max()));
                     self.send_on(link, &config, &shutdown).await
                 }
                 Err(error) => Err(error),
             };
             let Err(error) = ended else { return };
-            tracing::debug!(%broker, error = &error as &dyn std::error::Error, "No connection for results.");
+            if !is_known {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(%broker, error, "No connection for results; trying again in silence.");
+            }
+            is_known = true;
             if shutdown.run_until_cancelled(tokio::time::sleep(backoff.pause())).await.is_none() {
                 return;
             }

@@ -21,8 +21,8 @@ use crate::telemetry::task;
 /// Listens; connections for results are served by itself.
 pub(super) struct ScriptedBroker {
     address: SocketAddr,
-    inboxes: mpsc::UnboundedReceiver<(Connect, Peer)>,
-    results: mpsc::UnboundedReceiver<Publish>,
+    inboxes: mpsc::Receiver<(Connect, Peer)>,
+    results: mpsc::Receiver<Publish>,
 }
 
 /// One connection, seen from the broker.
@@ -35,8 +35,7 @@ impl ScriptedBroker {
     pub(super) async fn listen() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let ((inbox_sender, inboxes), (result_sender, results)) =
-            (mpsc::unbounded_channel(), mpsc::unbounded_channel());
+        let ((inbox_sender, inboxes), (result_sender, results)) = (mpsc::channel(100), mpsc::channel(100));
         drop(task::spawn("scripted broker", accept_all(listener, inbox_sender, result_sender)));
         Self { address, inboxes, results }
     }
@@ -72,29 +71,25 @@ impl ScriptedBroker {
     }
 }
 
-async fn accept_all(
-    listener: TcpListener,
-    inboxes: mpsc::UnboundedSender<(Connect, Peer)>,
-    results: mpsc::UnboundedSender<Publish>,
-) {
+async fn accept_all(listener: TcpListener, inboxes: mpsc::Sender<(Connect, Peer)>, results: mpsc::Sender<Publish>) {
     while let Ok((socket, _)) = listener.accept().await {
         let mut peer = Peer { socket, buffer: BytesMut::new() };
         let Some(Packet::Connect(connect, _, _)) = peer.receive().await else { panic!("no CONNECT") };
         if connect.client_id.ends_with("-results") {
             drop(task::spawn("results", take_results(peer, results.clone())));
-        } else if inboxes.send((connect, peer)).is_err() {
+        } else if inboxes.try_send((connect, peer)).is_err() {
             return;
         }
     }
 }
 
-async fn take_results(mut peer: Peer, sender: mpsc::UnboundedSender<Publish>) {
+async fn take_results(mut peer: Peer, sender: mpsc::Sender<Publish>) {
     peer.consent(false).await;
     while let Some(packet) = peer.receive().await {
         match packet {
             Packet::Publish(message) => {
                 peer.send(Packet::PubAck(PubAck::new(message.pkid, None))).await;
-                drop(sender.send(message));
+                sender.try_send(message).unwrap();
             }
             Packet::PingReq => peer.send(Packet::PingResp).await,
             Packet::Disconnect(_) => return,

@@ -114,7 +114,7 @@ impl Rumqttd {
         }
         let port = free_port();
         let mut command = Command::new(program);
-        let child = command.arg(port.to_string()).stdout(Stdio::null()).spawn();
+        let child = command.arg(port.to_string()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let broker = Self { port, child: child.expect("rumqttd starts") };
         let deadline = Instant::now() + PATIENCE;
         while TcpStream::connect(("127.0.0.1", port)).is_err() {

@@ -1,6 +1,6 @@
 //! A gateway behind a broker: an MQTT 5 client that publishes batches and listens for their results.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use rumqttc::v5::{
     AsyncClient, Event, EventLoop, MqttOptions,
@@ -25,7 +25,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Gateway {
     pub client: AsyncClient,
     acked: watch::Receiver<usize>,
-    results: mpsc::UnboundedReceiver<Publish>,
+    results: mpsc::Receiver<Publish>,
     pump: JoinHandle<()>,
 }
 
@@ -36,7 +36,7 @@ impl Gateway {
         options.set_keep_alive(Duration::from_secs(5)).set_max_packet_size(Some(4 << 20));
         let (client, events) = AsyncClient::new(options, 100);
         let (acks, acked) = watch::channel(0);
-        let (sender, results) = mpsc::unbounded_channel();
+        let (sender, results) = mpsc::channel(10_000);
         let (ready, mut is_ready) = mpsc::channel(1);
         if let Some(filter) = filter {
             client.subscribe(filter, QoS::AtLeastOnce).await.expect("queued");
@@ -58,13 +58,8 @@ impl Gateway {
         self.publish(&readings(integration), body, credentials(integration)).await;
     }
 
-    /// How many publishes the broker has acknowledged.
-    pub fn acked(&self) -> usize {
-        *self.acked.borrow()
-    }
-
-    /// The count of publishes that the broker has acknowledged, to be watched.
-    pub fn clone_acks(&self) -> watch::Receiver<usize> {
+    /// How many publishes the broker has acknowledged, to be watched.
+    pub fn acked(&self) -> watch::Receiver<usize> {
         self.acked.clone()
     }
 
@@ -78,15 +73,6 @@ impl Gateway {
     pub async fn result(&mut self) -> (String, Value, Option<Vec<u8>>) {
         let message = timeout(PATIENCE, self.results.recv()).await.expect("a result in time").expect("connected");
         self.open(message)
-    }
-
-    /// Results that have come already.
-    pub fn results_so_far(&mut self) -> Vec<(String, Value, Option<Vec<u8>>)> {
-        std::iter::from_fn(|| self.results.try_recv().ok())
-            .collect::<Vec<_>>()
-            .into_iter()
-            .map(|m| self.open(m))
-            .collect()
     }
 
     fn open(&self, message: Publish) -> (String, Value, Option<Vec<u8>>) {
@@ -106,14 +92,14 @@ impl Drop for Gateway {
 async fn pump(
     mut events: EventLoop,
     acks: watch::Sender<usize>,
-    results: mpsc::UnboundedSender<Publish>,
+    results: mpsc::Sender<Publish>,
     ready: mpsc::Sender<()>,
     subscribes: bool,
 ) {
     loop {
         match events.poll().await {
             Ok(Event::Incoming(Packet::PubAck(_))) => acks.send_modify(|acked| *acked += 1),
-            Ok(Event::Incoming(Packet::Publish(message))) => results.send(message).unwrap_or_default(),
+            Ok(Event::Incoming(Packet::Publish(message))) => results.try_send(message).expect("few results"),
             Ok(Event::Incoming(Packet::ConnAck(_))) if !subscribes => ready.try_send(()).unwrap_or_default(),
             Ok(Event::Incoming(Packet::SubAck(_))) => ready.try_send(()).unwrap_or_default(),
             Ok(_) => {}
@@ -143,14 +129,4 @@ pub fn credentials(integration: &Integration) -> PublishProperties {
         ],
         ..PublishProperties::default()
     }
-}
-
-/// The values of a metric by its labels, as `/metrics` prints them.
-pub fn metric(text: &str, name: &str) -> HashMap<String, f64> {
-    let lines = text.lines().filter_map(|line| line.strip_prefix(name));
-    lines
-        .filter(|rest| rest.starts_with(['{', ' ']))
-        .filter_map(|rest| rest.rsplit_once(' '))
-        .map(|(labels, value)| (labels.to_owned(), value.parse().expect("a number")))
-        .collect()
 }
