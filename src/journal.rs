@@ -12,6 +12,9 @@ use crate::{
 /// The status in a record of a request whose caller hung up before it was answered; never on the wire.
 pub const STATUS_HUNG_UP: u16 = 499;
 
+/// The route of what comes from the broker of cluster mode.
+pub const BRIDGE_ROUTE: &str = "bridge";
+
 /// What is known of one request once it is over. Nothing in it is a credential, nor comes from a body or a query.
 #[derive(Debug, Clone, Copy)]
 pub struct Record<'a> {
@@ -52,7 +55,8 @@ pub trait Journal: fmt::Debug + Send + Sync {
 }
 
 /// Records as log lines: refused callers at `info`, because the exact cause is found nowhere else, the rest at
-/// `debug`. A caller that fails again and again is shut out by its address, which bounds the lines.
+/// `debug`. A caller that fails again and again is shut out by its address, which bounds the lines; the bridge, whose
+/// senders share one, bounds them itself.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LogJournal;
 
@@ -79,8 +83,11 @@ impl Journal for LogJournal {
                 )
             };
         }
+        // Behind a broker nobody but a listener on the results topic hears of a refusal.
+        let is_unheard = record.route == BRIDGE_ROUTE && record.code.is_some();
         match record.status {
             401 | 403 | 500..=599 => log!(info),
+            _ if is_unheard => log!(info),
             _ => log!(debug),
         }
     }

@@ -140,7 +140,13 @@ impl App {
             journal: Arc::clone(&journal),
         });
         tasks.serve_http(edge, http_tcp, config)?;
-        tasks.take_from_broker(Arc::clone(&authenticator), Arc::clone(&ingest), &health, config)?;
+        tasks.take_from_broker(
+            Arc::clone(&authenticator),
+            Arc::clone(&ingest),
+            Arc::clone(&journal),
+            &health,
+            config,
+        )?;
         tasks.serve_mqtt(&mqtt_edge(config, authenticator, ingest, journal), mqtt_ports, config)?;
         let router = admin::router(admin::Admin::new(admin::Parts {
             config: config.admin.clone(),

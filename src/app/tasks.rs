@@ -15,6 +15,7 @@ use crate::{
     delivery::{self, Delivery, Quarantine},
     http::Edge,
     ingest::Ingest,
+    journal::Journal,
     listener::{self, Port, Tls},
     mqtt,
     spool::{self, Reader, Writer},
@@ -171,6 +172,7 @@ impl Tasks {
         &mut self,
         door: Arc<Authenticator>,
         intake: Arc<Ingest>,
+        journal: Arc<dyn Journal>,
         health: &Health,
         config: &Config,
     ) -> Result<()> {
@@ -182,6 +184,7 @@ impl Tasks {
             budget: intake.budget().clone(),
             door,
             intake,
+            journal,
             health: health.clone(),
             public_url: config.http.public_url.clone(),
         };

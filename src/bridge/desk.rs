@@ -16,8 +16,9 @@ use super::{
     seam::{Door, Intake},
 };
 use crate::{
-    auth::{Call, Cause, Denial, Principal},
+    auth::{Call, Cause, Denial, Principal, RateState},
     ingest::{BatchResult, Budget, BudgetPermit, Submission, Transport},
+    journal::{BRIDGE_ROUTE, Journal, Record},
     model::{IntegrationId, ProblemCode, RequestId, Scope},
 };
 
@@ -29,9 +30,17 @@ pub(super) struct Desk<D, I> {
     pub(super) intake: Arc<I>,
     pub(super) budget: Budget,
     pub(super) replies: Replies,
+    pub(super) journal: Arc<dyn Journal>,
     pub(super) public_url: String,
     pub(super) refusal_lines: Lines,
     pub(super) meters: Arc<Meters>,
+}
+
+/// A message that was judged, and whose good part is durable.
+struct Judged {
+    id: IntegrationId,
+    result: BatchResult,
+    rate: RateState,
 }
 
 /// How long a message may be kept waiting.
@@ -58,19 +67,23 @@ impl<D: Door, I: Intake> Desk<D, I> {
     /// Judges `message`, which came from the broker at `peer`, and answers it. `over` ends all waiting.
     pub(super) async fn settle(self: Arc<Self>, message: Message, peer: IpAddr, over: CancellationToken) -> Verdict {
         let call = Call { addr: peer, request_id: RequestId::generate(), now_us: now_us() };
-        let patience = Patience { until: Instant::now() + self.config.hold(), over };
+        let started = Instant::now();
+        let patience = Patience { until: started + self.config.hold(), over };
         match self.judge(&message, &call, &patience).await {
-            Ok((id, result)) => {
+            Ok(Judged { id, result, rate }) => {
                 self.meters.judged.increment(1);
-                tracing::debug!(
-                    request_id = %call.request_id, integration_id = %id,
-                    accepted = result.accepted, rejected = result.rejected, "a batch from the broker"
-                );
+                self.journal.record(&Record {
+                    integration_id: Some(id),
+                    status: result.status(),
+                    readings: Some((result.accepted, result.rejected)),
+                    rate: Some(rate),
+                    ..record(&message, &call, started)
+                });
                 self.answer(&message, id, result.to_mqtt_json(call.request_id), "application/json");
                 Verdict::Settled
             }
             Err(NotStored::Refused(refusal)) => {
-                self.refuse(&message, &call, &refusal);
+                self.refuse(&message, &call, started, &refusal);
                 Verdict::Settled
             }
             Err(NotStored::Later(cause)) => {
@@ -81,18 +94,13 @@ impl<D: Door, I: Intake> Desk<D, I> {
         }
     }
 
-    async fn judge(
-        &self,
-        message: &Message,
-        call: &Call,
-        patience: &Patience,
-    ) -> Result<(IntegrationId, BatchResult), NotStored> {
+    async fn judge(&self, message: &Message, call: &Call, patience: &Patience) -> Result<Judged, NotStored> {
         let principal = self.authenticate(message, call, patience).await?;
         let id = principal.facts.id;
         // Before the window is charged: a message that has to be sent again must not pay twice for our trouble.
         let _room = self.room(message, patience).await?;
         self.ready(patience).await?;
-        self.admit(&principal, patience).await?;
+        let rate = self.admit(&principal, patience).await?;
         let refused = |refusal: Refusal| NotStored::Refused(refusal.of(id));
         if message.owner() != Some(id) {
             let detail = format!("The credentials are those of {id}; the topic is not the one of its readings.");
@@ -101,7 +109,8 @@ impl<D: Door, I: Intake> Desk<D, I> {
         if message.body.len() > self.config.body_bytes_max as usize {
             return Err(refused(Refusal::new(ProblemCode::BodyTooLarge, "body_too_large")));
         }
-        self.submit(message, &principal, call, patience).await.map(|result| (id, result))
+        let result = self.submit(message, &principal, call, patience).await?;
+        Ok(Judged { id, result, rate })
     }
 
     async fn authenticate(&self, message: &Message, call: &Call, patience: &Patience) -> Result<Principal, NotStored> {
@@ -118,7 +127,7 @@ impl<D: Door, I: Intake> Desk<D, I> {
         }
     }
 
-    /// Room for the body among all that is in flight. A body beyond the limit will only be refused, and waiting for more
+    /// Room for the body among all that is in flight. A body beyond the limit will only be refused, and a wait for more
     /// than there is would never end.
     async fn room(&self, message: &Message, patience: &Patience) -> Result<BudgetPermit, NotStored> {
         let full = NotStored::Later("in_flight_bytes");
@@ -140,14 +149,17 @@ impl<D: Door, I: Intake> Desk<D, I> {
 
     /// Window, quota and scope. A full window is waited for where it ends soon enough, so that a wait is never in
     /// vain: all messages behind this one wait with it.
-    async fn admit(&self, principal: &Principal, patience: &Patience) -> Result<(), NotStored> {
+    async fn admit(&self, principal: &Principal, patience: &Patience) -> Result<RateState, NotStored> {
         let admit = || self.door.admit(principal, Scope::SensorsWrite, now_us());
-        let Err(denial) = admit() else { return Ok(()) };
+        let denial = match admit() {
+            Ok(rate) => return Ok(rate),
+            Err(denial) => denial,
+        };
         let Some(wait) = self.wait_for_reset(&denial) else { return Err(denial.into()) };
         if patience.over.run_until_cancelled(sleep(wait)).await.is_none() {
             return Err(NotStored::Later("connection_ended"));
         }
-        admit().map(drop).map_err(NotStored::from)
+        admit().map_err(NotStored::from)
     }
 
     fn wait_for_reset(&self, denial: &Denial) -> Option<Duration> {
@@ -190,18 +202,17 @@ impl<D: Door, I: Intake> Desk<D, I> {
         }
     }
 
-    fn refuse(&self, message: &Message, call: &Call, refusal: &Refusal) {
+    fn refuse(&self, message: &Message, call: &Call, started: Instant, refusal: &Refusal) {
         self.meters.refusal(refusal.cause);
         if self.refusal_lines.may_write() {
-            tracing::info!(
-                request_id = %call.request_id,
-                integration_id = refusal.integration_id.map(tracing::field::display),
-                broker_addr = %call.addr,
-                code = refusal.problem.code(),
-                cause = refusal.cause,
-                body_bytes = message.body.len(),
-                "a message from the broker was refused"
-            );
+            self.journal.record(&Record {
+                integration_id: refusal.integration_id,
+                status: refusal.problem.status(),
+                code: Some(refusal.problem.code()),
+                cause: Some(refusal.cause),
+                rate: refusal.rate,
+                ..record(message, call, started)
+            });
         }
         // What nobody has proved goes nowhere: the topic would tell a stranger's mistakes to its owner.
         if let Some(id) = refusal.integration_id.filter(|_| refusal.is_proven) {
@@ -212,6 +223,26 @@ impl<D: Door, I: Intake> Desk<D, I> {
     fn answer(&self, message: &Message, id: IntegrationId, body: Vec<u8>, content_type: &'static str) {
         let (topic, correlation_data) = (message.answer_topic(id), message.correlation_data());
         self.replies.send(Reply { topic, correlation_data, content_type, body });
+    }
+}
+
+/// What the journal keeps of a message whatever became of it.
+fn record<'a>(message: &Message, call: &Call, started: Instant) -> Record<'a> {
+    Record {
+        transport: Transport::Mqtt.as_str(),
+        request_id: call.request_id,
+        client_request_id: None,
+        integration_id: None,
+        addr: call.addr,
+        method: "PUBLISH",
+        route: BRIDGE_ROUTE,
+        status: 0,
+        code: None,
+        cause: None,
+        latency: started.elapsed(),
+        body_bytes: message.body.len(),
+        readings: None,
+        rate: None,
     }
 }
 

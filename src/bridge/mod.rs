@@ -37,6 +37,7 @@ pub use seam::{Door, Intake};
 
 use crate::{
     ingest::Budget,
+    journal::Journal,
     telemetry::{health::Health, task},
 };
 use backoff::Backoff;
@@ -58,6 +59,8 @@ pub struct Args<D, I> {
     pub intake: Arc<I>,
     /// Bytes of batches in memory, shared with the other edges.
     pub budget: Budget,
+    /// Where a record of each message goes.
+    pub journal: Arc<dyn Journal>,
     /// Where it is said that the broker cannot be reached.
     pub health: Health,
     /// The URL below which the pages of problem codes are, without a slash at the end; may be empty.
@@ -95,6 +98,7 @@ impl<D: Door, I: Intake> Bridge<D, I> {
             intake: args.intake,
             budget: args.budget,
             replies,
+            journal: args.journal,
             public_url: args.public_url.trim_end_matches('/').to_owned(),
             refusal_lines: refusal::Lines::new(config.refusal_lines_per_minute),
             meters: Arc::clone(&meters),

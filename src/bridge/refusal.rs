@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
 use crate::{
-    auth::Denial,
+    auth::{Denial, RateState},
     ingest::Refused,
     model::{IntegrationId, ProblemCode, ProblemDocument, RequestId},
 };
@@ -20,6 +20,8 @@ pub(super) struct Refusal {
     pub(super) detail: Option<String>,
     /// Whose it was, where that is known.
     pub(super) integration_id: Option<IntegrationId>,
+    /// The state of its window, where it was charged or full.
+    pub(super) rate: Option<RateState>,
     /// Whether the credentials proved that, so that it may be told on that integration's topic.
     pub(super) is_proven: bool,
 }
@@ -35,7 +37,7 @@ pub(super) enum NotStored {
 
 impl Refusal {
     pub(super) fn new(problem: ProblemCode, cause: &'static str) -> Self {
-        Self { problem, cause, detail: None, integration_id: None, is_proven: false }
+        Self { problem, cause, detail: None, integration_id: None, rate: None, is_proven: false }
     }
 
     pub(super) fn with_detail(mut self, detail: String) -> Self {
@@ -63,8 +65,9 @@ impl From<Denial> for NotStored {
         }
         // Everything that auth answers with another status than 401 comes after both credentials were proved.
         let is_proven = denial.problem.status() != 401 && denial.integration_id.is_some();
+        let rate = is_proven.then_some(denial.rate);
         let (problem, integration_id) = (denial.problem, denial.integration_id);
-        Self::Refused(Refusal { problem, cause, detail: denial.detail, integration_id, is_proven })
+        Self::Refused(Refusal { problem, cause, detail: denial.detail, integration_id, rate, is_proven })
     }
 }
 

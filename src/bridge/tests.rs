@@ -22,6 +22,7 @@ use super::{Args, Bridge, Config, Door, Intake};
 use crate::{
     auth::{Call, Cause, Credential, Denial, Integration, Principal, RateState},
     ingest::{BatchResult, Budget, Refused, Submission},
+    journal::LogJournal,
     model::{IntegrationFacts, IntegrationId, OrganisationId, ProblemCode, Scope, ScopeSet, Status, topic},
     telemetry::{health::Health, task},
 };
@@ -150,6 +151,7 @@ impl Node {
             door: door.clone(),
             intake: intake.clone(),
             budget: Budget::new(8 << 20, 2),
+            journal: Arc::new(LogJournal),
             health: health.clone(),
             public_url: "https://api.example/".to_owned(),
         };

@@ -94,7 +94,7 @@ async fn two_nodes(url: &str) -> ([Facility; 2], Integration) {
     let mut server = Server::prepare(&variables);
     copy_control_plane(&first.server.data, &server.data);
     first.server.restart();
-    server.launch("127.0.0.1:0", "127.0.0.1:0");
+    server.launch("127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0");
     let [alice, bob] = ["alice@example.org", "bob@example.org"];
     let second = Facility {
         client: first.client.clone(),
