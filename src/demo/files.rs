@@ -6,7 +6,10 @@ use anyhow::{Context, Result, bail};
 use serde_json::json;
 
 use super::{onboarding::Onboarded, write_private};
-use crate::config::{Config, DEFAULT_DATA_DIR};
+use crate::{
+    config::{Config, DEFAULT_DATA_DIR},
+    model::topic,
+};
 
 /// A temporary directory that is removed with the demo, or none where one was named.
 pub(super) struct Kept(#[allow(dead_code, reason = "removed when dropped")] Option<TemporaryDir>);
@@ -56,7 +59,7 @@ pub(super) fn write(data_dir: &Path, onboarded: &Onboarded) -> Result<()> {
         "admins": admins, "equipment": equipment,
     });
     let (email, password) = &onboarded.admins[0];
-    let mqtt = mqtt_lines(onboarded.mqtt_url.as_deref());
+    let mqtt = mqtt_lines(onboarded.mqtt_url.as_deref(), &onboarded.integration_id);
     let lines = [
         ("HTTP_URL", &onboarded.http_url),
         ("ADMIN_URL", &onboarded.admin_url),
@@ -75,15 +78,21 @@ pub(super) fn write(data_dir: &Path, onboarded: &Onboarded) -> Result<()> {
     write_private(&data_dir.join("demo.json"), &format!("{all:#}\n"))
 }
 
-/// The address of the MQTT listener, whole and in the two parts that client libraries ask for.
-fn mqtt_lines(url: Option<&str>) -> Vec<(&'static str, String)> {
+/// The address of the MQTT listener, whole and in the two parts that client libraries ask for, and the two topics.
+fn mqtt_lines(url: Option<&str>, integration_id: &str) -> Vec<(&'static str, String)> {
     let Some((url, (host, port))) =
         url.and_then(|url| Some((url, url.split_once("://")?.1.trim_end_matches('/').rsplit_once(':')?)))
     else {
         return Vec::new();
     };
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    vec![("MQTT_URL", url.to_owned()), ("MQTT_HOST", host.to_owned()), ("MQTT_PORT", port.to_owned())]
+    vec![
+        ("MQTT_URL", url.to_owned()),
+        ("MQTT_HOST", host.to_owned()),
+        ("MQTT_PORT", port.to_owned()),
+        ("READINGS_TOPIC", topic::readings_pattern(integration_id)),
+        ("RESULTS_TOPIC", topic::results_pattern(integration_id)),
+    ]
 }
 
 #[cfg(test)]
@@ -92,9 +101,13 @@ mod tests {
 
     #[test]
     fn the_parts_of_the_mqtt_address_are_named_one_by_one() {
-        let named = |url| mqtt_lines(Some(url)).into_iter().map(|(_, value)| value).collect::<Vec<_>>();
-        assert_eq!(named("mqtt://127.0.0.1:1883"), ["mqtt://127.0.0.1:1883", "127.0.0.1", "1883"]);
-        assert_eq!(named("mqtt://[::1]:1883"), ["mqtt://[::1]:1883", "::1", "1883"]);
-        assert!(mqtt_lines(None).is_empty());
+        let named = |url| mqtt_lines(Some(url), "i").into_iter().map(|(_, value)| value).collect::<Vec<_>>();
+        let topics = ["grq/v1/i/readings", "grq/v1/i/results"];
+        assert_eq!(
+            named("mqtt://127.0.0.1:1883"),
+            [&["mqtt://127.0.0.1:1883", "127.0.0.1", "1883"], &topics[..]].concat()
+        );
+        assert_eq!(named("mqtt://[::1]:1883")[..3], ["mqtt://[::1]:1883", "::1", "1883"]);
+        assert!(mqtt_lines(None, "i").is_empty());
     }
 }

@@ -1,4 +1,5 @@
-//! Posts the whole file in batches of 500, as a controller would.
+//! Sends the whole file in batches of 500: every other one over HTTP, as a controller would, the rest over MQTT, as a
+//! gateway would.
 
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{
     dataset::{Row, SERIES},
+    gateway,
     onboarding::Onboarded,
     say,
 };
@@ -18,27 +20,44 @@ const BATCH: usize = 500;
 const TRIES_MAX: u32 = 8;
 
 /// What was sent.
-pub(super) struct Posted {
+pub(super) struct Sent {
     pub(super) readings: u64,
-    pub(super) batches: u64,
+    pub(super) http_batches: u64,
+    pub(super) mqtt_batches: u64,
     pub(super) took: Duration,
 }
 
-/// Posts every value of every row. All of them have to be accepted.
-pub(super) async fn post(onboarded: &Onboarded, rows: &[Row]) -> Result<Posted> {
+/// Sends every value of every row. All of them have to be accepted.
+pub(super) async fn send(onboarded: &Onboarded, rows: &[Row]) -> Result<Sent> {
     let readings: Vec<Value> = rows.iter().flat_map(entries).collect();
-    say(&format!("6. {} readings of one winter, in batches of {BATCH}:", readings.len()));
-    let (client, started) = (Client::new(), Instant::now());
-    let batches = readings.len().div_ceil(BATCH);
+    let (mut http, mut mqtt) = (Vec::new(), Vec::new());
     for (number, batch) in readings.chunks(BATCH).enumerate() {
+        let is_for_mqtt = onboarded.mqtt_url.is_some() && number % 2 == 1;
+        if is_for_mqtt { &mut mqtt } else { &mut http }.push(batch);
+    }
+    say(&format!("6. {} readings of one winter, in batches of {BATCH}:", readings.len()));
+    let started = Instant::now();
+    post(onboarded, &http).await?;
+    say(&format!("   {} batches over HTTP: each answered, and on disk.", http.len()));
+    if !mqtt.is_empty() {
+        gateway::publish(onboarded, &mqtt).await?;
+        say(&format!("   {} batches over MQTT: each acknowledged (QoS 1), and on disk.", mqtt.len()));
+    }
+    Ok(Sent {
+        readings: readings.len() as u64,
+        http_batches: http.len() as u64,
+        mqtt_batches: mqtt.len() as u64,
+        took: started.elapsed(),
+    })
+}
+
+async fn post(onboarded: &Onboarded, batches: &[&[Value]]) -> Result<()> {
+    let client = Client::new();
+    for (number, batch) in batches.iter().enumerate() {
         let accepted = post_batch(&client, onboarded, &json!({"readings": batch})).await?;
         ensure!(accepted == batch.len() as u64, "batch {number}: {accepted} of {} readings were accepted", batch.len());
-        if (number + 1) % 48 == 0 || number + 1 == batches {
-            let sent = (number * BATCH + batch.len()) * 100 / readings.len();
-            say(&format!("   {sent:>3} %  {} of {batches} batches on disk", number + 1));
-        }
     }
-    Ok(Posted { readings: readings.len() as u64, batches: batches as u64, took: started.elapsed() })
+    Ok(())
 }
 
 fn entries(row: &Row) -> Vec<Value> {

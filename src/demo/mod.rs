@@ -2,12 +2,13 @@
 //!
 //! It is a client of its own server: everything below goes through the same sockets that a controller and an
 //! administrator use. Two administrators are made, an integration is requested by one and approved by the other, the
-//! shipped readings are posted and read back, and every stored value is compared with the file.
+//! shipped readings are sent over HTTP and MQTT and read back, and every stored value is compared with the file.
 
 mod broken;
 mod calls;
 mod dataset;
 mod files;
+mod gateway;
 mod history;
 mod onboarding;
 mod read_back;
@@ -65,10 +66,10 @@ async fn walk(app: &App, config: &Config, once: bool, started: Instant) -> Resul
     let onboarded = onboarding::run(app, &config.data_dir).await?;
     let rows = dataset::load(jiff::Timestamp::now().as_second())?;
     let partial = broken::post(&onboarded).await?;
-    let posted = history::post(&onboarded, &rows).await?;
+    let sent = history::send(&onboarded, &rows).await?;
     let compared = read_back::compare(&onboarded, &rows).await?;
     files::write(&config.data_dir, &onboarded)?;
-    summary::print(&partial, &posted, &compared, started.elapsed());
+    summary::print(&partial, &sent, &compared, started.elapsed());
     if !once {
         summary::print_lines_to_paste(&config.data_dir, &onboarded);
     }

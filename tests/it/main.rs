@@ -14,6 +14,7 @@ mod auth;
 mod barrier;
 mod batch;
 mod bridge;
+mod demo;
 mod limits;
 mod mqtt;
 mod recovery;

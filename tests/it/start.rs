@@ -1,8 +1,6 @@
-//! Starting: configuration refused before a port is bound, one process a directory, health, the demo.
+//! Starting: configuration refused before a port is bound, one process a directory, health.
 
 use std::process::Output;
-
-use serde_json::Value;
 
 use crate::support::{Facility, facility::send, server::sensorgate};
 
@@ -59,52 +57,4 @@ async fn probes_and_metrics_need_no_credentials_and_stand_on_the_admin_listener_
     send(facility.client.get(format!("{}/problems/unauthorized", facility.server.http_url))).await.expect(200);
     let openapi = send(facility.client.get(format!("{}/openapi.json", facility.server.http_url))).await.expect(200);
     assert_eq!(openapi.json["openapi"].as_str().map(|v| v.starts_with("3.1")), Some(true));
-}
-
-#[test]
-fn the_demo_stores_and_reads_back_every_reading() {
-    let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().join("demo");
-    let output = sensorgate()
-        .args([
-            "demo",
-            "--once",
-            "--http",
-            "127.0.0.1:0",
-            "--mqtt",
-            "127.0.0.1:0",
-            "--admin",
-            "127.0.0.1:0",
-            "--data-dir",
-        ])
-        .arg(&data)
-        .output()
-        .expect("the binary starts");
-    let said = text(&output.stdout);
-    assert!(output.status.success(), "{said}\n{}", text(&output.stderr));
-    assert!(said.contains("95904 read back equal to the file, 0 missing"), "{said}");
-    let files: Value = serde_json::from_str(&std::fs::read_to_string(data.join("demo.json")).unwrap()).unwrap();
-    for secret in ["client_secret", "api_key"] {
-        let secret = files[secret].as_str().expect("a secret");
-        assert!(!said.contains(secret) && !text(&output.stderr).contains(secret), "the demo prints no secret");
-    }
-    let mode =
-        std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(data.join("demo.env")).unwrap().permissions());
-    assert_eq!(mode & 0o777, 0o600);
-    let again = sensorgate()
-        .args([
-            "demo",
-            "--once",
-            "--http",
-            "127.0.0.1:0",
-            "--mqtt",
-            "127.0.0.1:0",
-            "--admin",
-            "127.0.0.1:0",
-            "--data-dir",
-        ])
-        .arg(&data)
-        .output()
-        .expect("the binary starts");
-    assert!(!again.status.success() && text(&again.stderr).contains("not empty"), "{}", text(&again.stderr));
 }
