@@ -26,13 +26,13 @@ struct Gateway {
     topic: String,
     response_topic: String,
     /// Number of the batch, and how many of its readings were accepted.
-    results: mpsc::UnboundedReceiver<(usize, u64)>,
+    results: mpsc::Receiver<(usize, u64)>,
     connection: tokio::task::JoinHandle<()>,
 }
 
 /// Publishes the batches in order. Every reading of them has to be accepted.
 pub(super) async fn publish(onboarded: &Onboarded, batches: &[&[Value]]) -> Result<()> {
-    let mut gateway = Gateway::connect(onboarded).await?;
+    let mut gateway = Gateway::connect(onboarded, batches.len() * TRIES_MAX as usize).await?;
     let mut under_way: VecDeque<(usize, PublishNotice)> = VecDeque::new();
     for number in 0..batches.len() {
         if under_way.len() >= usize::from(IN_FLIGHT)
@@ -51,7 +51,7 @@ pub(super) async fn publish(onboarded: &Onboarded, batches: &[&[Value]]) -> Resu
 }
 
 impl Gateway {
-    async fn connect(onboarded: &Onboarded) -> Result<Self> {
+    async fn connect(onboarded: &Onboarded, results_max: usize) -> Result<Self> {
         let url = onboarded.mqtt_url.as_deref().context("MQTT is not served")?;
         let (host, port) = url.trim_start_matches("mqtt://").rsplit_once(':').context("an address with a port")?;
         let broker = Broker::tcp(host.trim_matches(['[', ']']), port.parse().context("a port")?);
@@ -61,7 +61,8 @@ impl Gateway {
             .set_keep_alive(60)
             .set_outgoing_inflight_upper_limit(IN_FLIGHT);
         let (client, events) = AsyncClient::builder(options).capacity(usize::from(IN_FLIGHT)).build();
-        let (tell, results) = mpsc::unbounded_channel();
+        // Room for all of them: they are looked at once everything is sent.
+        let (tell, results) = mpsc::channel(results_max.max(1));
         let connection = task::spawn("demo gateway", keep_up(events, tell));
         let topic = topic::readings_pattern(&onboarded.integration_id);
         let response_topic = format!("{}/demo-gateway", topic::results_pattern(&onboarded.integration_id));
@@ -110,14 +111,14 @@ impl Gateway {
 }
 
 /// Keeps the connection up, and passes results on.
-async fn keep_up(mut events: EventLoop, tell: mpsc::UnboundedSender<(usize, u64)>) {
+async fn keep_up(mut events: EventLoop, tell: mpsc::Sender<(usize, u64)>) {
     let mut lost = 0;
     while lost < TRIES_MAX {
         match events.poll().await {
             Ok(Event::Incoming(Packet::Publish(result))) => {
                 lost = 0;
                 if let Some(result) = read(&result)
-                    && tell.send(result).is_err()
+                    && tell.send(result).await.is_err()
                 {
                     return;
                 }
