@@ -55,8 +55,7 @@ where
         std::future::ready(Ok::<_, Infallible>(answer))
     });
     let mut http = http1::Builder::new();
-    http.keep_alive(false)
-        .timer(TokioTimer::new())
+    http.timer(TokioTimer::new())
         .header_read_timeout(edge.config.connect_timeout())
         .max_headers(HEADERS_MAX)
         .max_buf_size(edge.config.connect_bytes_max.max(HEADER_BYTES_MIN));

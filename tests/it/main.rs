@@ -17,5 +17,7 @@ mod bridge;
 mod demo;
 mod limits;
 mod mqtt;
+mod mqtt_barrier;
+mod mqtt_ports;
 mod recovery;
 mod start;

@@ -3,6 +3,7 @@
 
 pub mod broker;
 pub mod facility;
+pub mod five;
 pub mod gateway;
 pub mod mosquitto;
 pub mod server;

@@ -22,6 +22,8 @@ pub struct Server {
     pub admin_url: String,
     pub token_url: String,
     pub audience: String,
+    /// Everything in the ready file.
+    urls: Value,
     child: Option<Child>,
     variables: Vec<(String, String)>,
     starts: u32,
@@ -63,6 +65,7 @@ impl Server {
             admin_url: String::new(),
             token_url: String::new(),
             audience: String::new(),
+            urls: Value::Null,
             child: None,
             variables: variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
             starts: 0,
@@ -123,6 +126,12 @@ impl Server {
         self.admin_url = url("admin_url");
         self.token_url = url("token_url");
         self.audience = url("audience");
+        self.urls = urls;
+    }
+
+    /// Another address of the ready file.
+    pub fn url(&self, name: &str) -> &str {
+        self.urls[name].as_str().unwrap_or_else(|| panic!("{name} in {}", self.urls))
     }
 
     /// Kills it as a power cut would: no signal that it could handle.
