@@ -52,6 +52,17 @@ pub(super) async fn judge<S: AsyncRead + AsyncWrite + Unpin + Send>(
         None => open(edge, &request, &client_id, &call).await,
     };
     let session = match opened {
+        // Past its end, within the leeway for clocks: it opens no session, which would end at once.
+        Ok(session) if token_left(&session, &call).is_zero() => {
+            let expired = ProblemCode::TokenExpired;
+            Err(Refusal {
+                integration_id: Some(session.integration.facts().id),
+                ..Refusal::problem(expired, expired.code(), None, call.request_id)
+            })
+        }
+        opened => opened,
+    };
+    let session = match session {
         Ok(session) => session,
         Err(refusal) => {
             let written = codec.encode(Out::Refuse(refusal.refuse, refusal.words), &mut wire.unsent);
@@ -73,16 +84,20 @@ pub(super) async fn judge<S: AsyncRead + AsyncWrite + Unpin + Send>(
     codec.encode(Out::Welcome(welcome), &mut wire.unsent).ok()?;
     edge.meters.connect("ok");
     exchange.end(Answer { status: 200, code: None, cause: None, readings: None });
-    let token_left = i128::from(session.token_expires_s) * 1_000_000 - i128::from(call.now_us);
-    let token_left = Duration::from_micros(u64::try_from(token_left).unwrap_or(0));
     Some(Connected {
         audience: edge.audiences.of(session.integration.facts().id, &edge.config),
-        expires: Instant::now() + token_left.min(Duration::from_secs(u64::from(u32::MAX))),
+        expires: Instant::now() + token_left(&session, &call),
         results_unacked_max: usize::from(request.receive_maximum).min(edge.config.results_unacked_max),
         codec,
         session,
         patience,
     })
+}
+
+/// How long the token is still good for; a century at the most.
+fn token_left(session: &auth::Session, call: &Call) -> Duration {
+    let left_us = i128::from(session.token_expires_s) * 1_000_000 - i128::from(call.now_us);
+    Duration::from_micros(u64::try_from(left_us).unwrap_or(0)).min(Duration::from_secs(u64::from(u32::MAX)))
 }
 
 /// A CONNECT that is refused.

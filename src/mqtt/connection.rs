@@ -33,9 +33,11 @@ where
     let Ok(Some(connected)) = connected else {
         return close(edge, &mut wire).await;
     };
+    // One of its own: each look at a token locks it, and all sessions look with every packet.
+    let shutdown = shutdown.child_token();
     let _open = edge.meters.session(connected.codec.version());
     let mut session = Box::new(Session::new(edge, wire, connected));
-    let ending = session.run(shutdown).await;
+    let ending = session.run(&shutdown).await;
     edge.meters.ended(ending);
     session.end(ending).await;
 }

@@ -33,6 +33,8 @@ pub(super) struct Meters {
     publishes: [[Counter; 5]; 2],
     publish_seconds: Histogram,
     pauses: [Counter; 2],
+    /// Publishes that cannot be stored for now and are held.
+    pub(super) holds: Counter,
     results: [Counter; 4],
 }
 
@@ -47,6 +49,7 @@ impl Meters {
             publishes: [publishes("0"), publishes("1")],
             publish_seconds: histogram!(names::MQTT_PUBLISH_SECONDS),
             pauses: ["window", "room"].map(|cause| counter!(names::MQTT_PAUSES_TOTAL, "cause" => cause)),
+            holds: counter!(names::MQTT_HOLDS_TOTAL),
             results: ["sent", "slow", "too_many", "too_large"]
                 .map(|outcome| counter!(names::MQTT_RESULTS_TOTAL, "outcome" => outcome)),
         }

@@ -15,6 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use metrics::Counter;
 use tokio::{
     sync::OwnedSemaphorePermit,
     time::{Instant, Sleep, sleep_until},
@@ -81,13 +82,14 @@ struct Entry {
 pub(super) struct Receipts {
     intake: Arc<dyn Intake>,
     hold: Duration,
+    holds: Counter,
     entries: VecDeque<Entry>,
 }
 
 impl Receipts {
-    /// Batches go to `intake`; what it cannot take for now is held for `hold` at the most.
-    pub(super) fn new(intake: Arc<dyn Intake>, hold: Duration) -> Self {
-        Self { intake, hold, entries: VecDeque::new() }
+    /// Batches go to `intake`; what it cannot take for now is held for `hold` at the most, and counted in `holds`.
+    pub(super) fn new(intake: Arc<dyn Intake>, hold: Duration, holds: Counter) -> Self {
+        Self { intake, hold, holds, entries: VecDeque::new() }
     }
 
     /// Publishes without an answer.
@@ -166,6 +168,7 @@ impl Receipts {
         let entry = &mut self.entries[place];
         let give_up = *entry.give_up.get_or_insert(now + self.hold);
         entry.stage = if outcome.is_transient() && is_last && now < give_up {
+            self.holds.increment(1);
             let rest = outcome.retry_after().unwrap_or(RETRY_DEFAULT);
             Stage::Held(batch, Box::pin(sleep_until((now + rest).min(give_up))))
         } else {

@@ -76,7 +76,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let Connected { codec, session, audience, patience, expires, results_unacked_max } = connected;
         let now = Instant::now();
         Self {
-            receipts: Receipts::new(Arc::clone(&edge.intake), edge.config.hold()),
+            receipts: Receipts::new(Arc::clone(&edge.intake), edge.config.hold(), edge.meters.holds.clone()),
             edge: Arc::clone(edge),
             wire,
             codec,

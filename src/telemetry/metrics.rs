@@ -73,6 +73,7 @@ metrics! {
     counter MQTT_PUBLISHES_TOTAL = "sensorgate_mqtt_publishes_total", "Publishes by QoS (0, 1) and answer (success, payload_invalid, quota_exceeded, not_authorized; none: the session ended instead).";
     histogram MQTT_PUBLISH_SECONDS = "sensorgate_mqtt_publish_seconds", "From a whole PUBLISH to its answer, in seconds; waits for the rate limit and for the publishes before it included.";
     counter MQTT_PAUSES_TOTAL = "sensorgate_mqtt_pauses_total", "Times a connection was not read for a while, by cause (window: rate limit; room: bytes in memory).";
+    counter MQTT_HOLDS_TOTAL = "sensorgate_mqtt_holds_total", "Times a publish could not be stored and was held to be tried again.";
     counter MQTT_RESULTS_TOTAL = "sensorgate_mqtt_results_total", "Results for subscribers by outcome: sent; slow: its queue was full; too_many: the integration's results in memory; too_large: beyond its Maximum Packet Size.";
     gauge BRIDGE_CONNECTED = "sensorgate_bridge_connected", "1 while messages are taken from the broker of cluster mode.";
     counter BRIDGE_CONNECTIONS_TOTAL = "sensorgate_bridge_connections_total", "Connections to the broker that took messages; every one after the first was a reconnect.";

@@ -94,6 +94,19 @@ async fn a_session_ends_with_its_token() {
     assert!((28..=30).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
 }
 
+// A token past its end, which the leeway for clocks still lets in, opens no session.
+#[tokio::test]
+async fn a_token_past_its_end_opens_no_session() {
+    let bench = Bench::new();
+    *bench.door.expires_s.lock() = u64::try_from(jiff::Timestamp::now().as_second()).unwrap() - 5;
+    let mut client = Five::over(bench.open(1 << 16));
+    client.send(v5::Packet::Connect(connect("a"), None, login("key"))).await;
+    let v5::Packet::ConnAck(ack) = client.next().await else { panic!("a CONNACK") };
+    assert_eq!(ack.code, v5::ConnectReturnCode::BadUserNamePassword);
+    assert!(client.receive().await.is_none());
+    assert_eq!(bench.sessions(), 0);
+}
+
 // MQTT 5 §3.1.2.10: nothing for one and a half times the keep-alive; a ping is enough to stay.
 #[tokio::test(start_paused = true)]
 async fn silence_ends_a_session() {

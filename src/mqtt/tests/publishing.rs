@@ -38,6 +38,23 @@ async fn each_outcome_has_its_reason() {
     assert_eq!(noted[4], ("PUBLISH", "readings", 400, Some("malformed_json")));
 }
 
+// MQTT 5 §3.1.2.11.7: reasons in words, unless the client does not want them.
+#[tokio::test]
+async fn reasons_are_told_in_words_to_who_wants_them() {
+    let bench = Bench::new();
+    for (wish, has_words) in [(&[][..], true), (&[0x17, 1], true), (&[0x17, 0], false)] {
+        let mut client = Five::over(bench.open(1 << 16));
+        let head = [&[0, 4][..], b"MQTT", &[5, 0b1100_0010, 0, 60, wish.len() as u8], wish].concat();
+        let body = [&head[..], &[0, 1, b'a', 0, 3], b"key", &[0, 1, b't']].concat();
+        client.send_bytes(&[&[0x10, body.len() as u8][..], &body].concat()).await;
+        assert!(matches!(client.next().await, v5::Packet::ConnAck(_)));
+        client.send(bench.publish(1, "malformed")).await;
+        let v5::Packet::PubAck(ack) = client.next().await else { panic!("a PUBACK") };
+        let words = ack.properties.and_then(|properties| properties.reason_string);
+        assert_eq!(words.is_some_and(|words| words.starts_with("malformed_json: ")), has_words);
+    }
+}
+
 // api.md §2: the result is the HTTP body, on the own topic, in the order of the acknowledgements; at QoS 0 as well.
 #[tokio::test]
 async fn results_go_to_who_subscribed() {
