@@ -1,7 +1,7 @@
 //! One message from its arrival to its verdict: credentials, capacity, window and scope, body, and what the sender is
 //! told.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{future::poll_fn, net::IpAddr, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -14,6 +14,7 @@ use super::{
     outbox::{Replies, Reply},
     refusal::{Lines, NotStored, Refusal},
     seam::{Door, Intake},
+    turns::Turn,
 };
 use crate::{
     auth::{Call, Cause, Denial, Principal, RateState},
@@ -64,12 +65,19 @@ impl Patience {
 }
 
 impl<D: Door, I: Intake> Desk<D, I> {
-    /// Judges `message`, which came from the broker at `peer`, and answers it. `over` ends all waiting.
-    pub(super) async fn settle(self: Arc<Self>, message: Message, peer: IpAddr, over: CancellationToken) -> Verdict {
+    /// Judges `message`, which came from the broker at `peer`, and answers it. It is handed in when its `turn` has
+    /// come. `over` ends all waiting.
+    pub(super) async fn settle(
+        self: Arc<Self>,
+        message: Message,
+        peer: IpAddr,
+        turn: Turn,
+        over: CancellationToken,
+    ) -> Verdict {
         let call = Call { addr: peer, request_id: RequestId::generate(), now_us: now_us() };
         let started = Instant::now();
         let patience = Patience { until: started + self.config.hold(), over };
-        match self.judge(&message, &call, &patience).await {
+        match self.judge(&message, &call, &turn, &patience).await {
             Ok(Judged { id, result, rate }) => {
                 self.meters.judged.increment(1);
                 self.journal.record(&Record {
@@ -94,7 +102,13 @@ impl<D: Door, I: Intake> Desk<D, I> {
         }
     }
 
-    async fn judge(&self, message: &Message, call: &Call, patience: &Patience) -> Result<Judged, NotStored> {
+    async fn judge(
+        &self,
+        message: &Message,
+        call: &Call,
+        turn: &Turn,
+        patience: &Patience,
+    ) -> Result<Judged, NotStored> {
         let principal = self.authenticate(message, call, patience).await?;
         let id = principal.facts.id;
         // Before the window is charged: a message that has to be sent again must not pay twice for our trouble.
@@ -109,7 +123,10 @@ impl<D: Door, I: Intake> Desk<D, I> {
         if message.body.len() > self.config.body_bytes_max as usize {
             return Err(refused(Refusal::new(ProblemCode::BodyTooLarge, "body_too_large")));
         }
-        let result = self.submit(message, &principal, call, patience).await?;
+        if patience.over.run_until_cancelled(turn.come()).await.is_none() {
+            return Err(NotStored::Later("connection_ended"));
+        }
+        let result = self.submit(message, &principal, call, turn, patience).await?;
         Ok(Judged { id, result, rate })
     }
 
@@ -171,11 +188,13 @@ impl<D: Door, I: Intake> Desk<D, I> {
         (wait <= self.config.limit_wait()).then_some(wait)
     }
 
+    /// Hands the batch in. What cannot be taken at once is tried again, and nothing behind it is begun meanwhile.
     async fn submit(
         &self,
         message: &Message,
         principal: &Principal,
         call: &Call,
+        turn: &Turn,
         patience: &Patience,
     ) -> Result<BatchResult, NotStored> {
         let id = principal.facts.id;
@@ -187,12 +206,21 @@ impl<D: Door, I: Intake> Desk<D, I> {
                 validate_only: false,
                 transport: Transport::Mqtt,
             };
-            match self.intake.submit(principal, submission).await {
-                Ok(result) => return Ok(result),
-                Err(refused) => match NotStored::from_ingest(refused, id) {
-                    NotStored::Later(cause) => patience.pause(self.config.retry(), cause).await?,
-                    refused @ NotStored::Refused(_) => return Err(refused),
-                },
+            let mut submitting = pin!(self.intake.submit(principal, submission));
+            let taken = poll_fn(|cx| Poll::Ready(submitting.as_mut().poll(cx))).await;
+            let refused = match taken {
+                Poll::Ready(Ok(result)) => return Ok(result),
+                Poll::Ready(Err(refused)) => refused,
+                Poll::Pending => {
+                    // It waits for the disk, before whatever is begun from now on. If that fails, those behind it may
+                    // have succeeded, so it is not for us to try again but for the broker to send all of them.
+                    turn.pass();
+                    return submitting.await.map_err(|refused| NotStored::from_ingest(refused, id));
+                }
+            };
+            match NotStored::from_ingest(refused, id) {
+                NotStored::Later(cause) => patience.pause(self.config.retry(), cause).await?,
+                refused @ NotStored::Refused(_) => return Err(refused),
             }
             if !principal.pass().still_valid() {
                 let refusal = Refusal::new(ProblemCode::Unauthorized, Cause::ChangedInFlight.as_str());

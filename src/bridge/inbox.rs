@@ -17,6 +17,7 @@ use super::{
     meters::Meters,
     seam::{Door, Intake},
     status::Status,
+    turns::Turns,
 };
 use crate::telemetry::task;
 
@@ -33,6 +34,7 @@ pub(super) struct Inbox<'a, D, I> {
 struct Serving<'a, D, I> {
     inbox: &'a Inbox<'a, D, I>,
     acks: Acks,
+    turns: Turns,
     /// Messages of QoS 0, which nobody waits for.
     unacknowledged: TaskTracker,
     /// Cancelled at the connection's end: what is still held is not worth holding any more.
@@ -48,6 +50,7 @@ impl<D: Door, I: Intake> Inbox<'_, D, I> {
         let mut serving = Serving {
             inbox: self,
             acks: Acks::default(),
+            turns: Turns::default(),
             unacknowledged: TaskTracker::new(),
             over: CancellationToken::new(),
         };
@@ -109,7 +112,7 @@ impl<D: Door, I: Intake> Serving<'_, D, I> {
         if message.is_resent {
             self.inbox.meters.resent.increment(1);
         }
-        let work = Arc::clone(self.inbox.desk).settle(message, link.peer, self.over.clone());
+        let work = Arc::clone(self.inbox.desk).settle(message, link.peer, self.turns.next(), self.over.clone());
         match ack {
             Some(ack) => {
                 self.acks.push(ack, task::spawn("bridge_message", work));

@@ -3,7 +3,7 @@
 //! durable, and only then acknowledges it to the broker.
 //!
 //! ```text
-//! broker ──inbox connection──▶ Inbox ─▶ Desk: credentials, capacity, window, submit ─▶ ack, in the order of arrival
+//! broker ──inbox connection──▶ Inbox ─▶ Desk: credentials, capacity, window, turn, submit ─▶ ack, in order of arrival
 //!        ◀─results connection── Outbox ◀──────────── result or problem document
 //! ```
 //!
@@ -26,6 +26,7 @@ mod outbox;
 mod refusal;
 mod seam;
 mod status;
+mod turns;
 
 use std::{path::Path, sync::Arc, time::Instant};
 

@@ -42,6 +42,10 @@ struct KeyDoor {
     integration: Arc<Integration>,
     /// Unix second at which the window opens again; until then it is full.
     full_until_s: AtomicU64,
+    /// For senders that take their time.
+    patience: Semaphore,
+    /// Senders that asked to be let in.
+    asked: AtomicU64,
 }
 
 impl Door for KeyDoor {
@@ -51,10 +55,15 @@ impl Door for KeyDoor {
             Err(Denial { problem, cause, rate, retry_after_s: None, detail: None, integration_id })
         };
         let id = Some(self.integration.facts().id);
+        self.asked.fetch_add(1, Ordering::Relaxed);
         match credential.api_key {
             "unknown" => denial(ProblemCode::Unauthorized, Cause::KeyUnknown, None),
             "suspended" => denial(ProblemCode::Unauthorized, Cause::IntegrationNotActive, id),
             "elsewhere" => denial(ProblemCode::IpNotAllowed, Cause::IpNotAllowed, id),
+            "slow" => {
+                self.patience.acquire().await.unwrap().forget();
+                Ok(Principal::assumed(self.integration.clone(), call.addr))
+            }
             "no_issuer" => denial(ProblemCode::IssuerUnavailable, Cause::Token("keys_unavailable"), None),
             _ => Ok(Principal::assumed(self.integration.clone(), call.addr)),
         }
@@ -77,6 +86,8 @@ impl Door for KeyDoor {
 #[derive(Debug)]
 struct WordIntake {
     is_full: AtomicBool,
+    /// How many more are refused for now when they are handed in.
+    refusals: AtomicU64,
     /// Bodies made durable, in order.
     stored: Mutex<Vec<String>>,
     /// Bodies that wait for a turn.
@@ -94,6 +105,9 @@ impl Intake for WordIntake {
 
     async fn submit(&self, _: &Principal, submission: Submission) -> Result<BatchResult, Refused> {
         let body = String::from_utf8(submission.body.to_vec()).unwrap();
+        if self.refusals.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+            return Err(Refused::new(ProblemCode::Overloaded).because("spool_queue_full"));
+        }
         if body.starts_with("wait") {
             self.waiting.lock().push(body.clone());
             self.turns.acquire().await.unwrap().forget();
@@ -138,9 +152,15 @@ impl Node {
         config.check().unwrap();
         let data_dir = tempfile::tempdir().unwrap();
         let integration = Arc::new(Integration::new(facts()));
-        let door = Arc::new(KeyDoor { integration: integration.clone(), full_until_s: AtomicU64::new(0) });
+        let door = Arc::new(KeyDoor {
+            integration: integration.clone(),
+            full_until_s: AtomicU64::new(0),
+            patience: Semaphore::new(0),
+            asked: AtomicU64::new(0),
+        });
         let intake = Arc::new(WordIntake {
             is_full: AtomicBool::new(false),
+            refusals: AtomicU64::new(0),
             stored: Mutex::default(),
             waiting: Mutex::default(),
             turns: Semaphore::new(0),
@@ -239,6 +259,25 @@ async fn acknowledgements_keep_the_order_of_arrival() {
     for packet_id in 1..=3 {
         assert_eq!(peer.acknowledged().await, packet_id);
     }
+    node.stop().await;
+}
+
+// S268: of two values for one key the later one wins. Batches are begun in the order in which they came, though the
+// first takes longer to be let in, or cannot be taken at once.
+#[tokio::test]
+async fn batches_are_begun_in_the_order_of_arrival() {
+    let mut node = Node::with(|config| config.hold_ms = 60_000).await;
+    let mut peer = node.broker.join().await;
+    for (packet_id, api_key, body) in [(1, "slow", "a"), (2, "unknown", "?"), (3, "good", "b"), (4, "good", "c")] {
+        peer.send(publish(packet_id, &node.topic(), api_key, body)).await;
+    }
+    until("all have asked", || node.door.asked.load(Ordering::Relaxed) == 4).await;
+    node.intake.refusals.store(2, Ordering::Relaxed);
+    node.door.patience.add_permits(1);
+    for packet_id in 1..=4 {
+        assert_eq!(peer.acknowledged().await, packet_id);
+    }
+    assert_eq!(*node.intake.stored.lock(), ["a", "b", "c"]);
     node.stop().await;
 }
 

@@ -309,6 +309,32 @@ async fn who_may_not_is_acknowledged_logged_and_not_stored() {
     assert_eq!(metric(&facility, "sensorgate_bridge_messages_total", "refused").await, 0.0);
 }
 
+// S113: a suspend that has returned is a barrier for what comes from a broker, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspend_is_a_barrier_behind_a_broker() {
+    let Some(broker) = Mosquitto::start() else { return };
+    let facility = node(&broker.url(), &[]).await;
+    let sender = sender(&facility).await;
+    ready(&facility, 200).await;
+    let gateway = Gateway::connect(broker.port, "gateway", None).await;
+    let publishing = publish_batches(&gateway, &sender, now_s() - 100_000, 0..600);
+    let suspending = async {
+        until_metric(&facility, "sensorgate_bridge_messages_total", "judged", 100.0).await;
+        let path = format!("/admin/v1/integrations/{}/suspend", sender.id);
+        facility.post(&path, json!({"reason": "drill"})).await.expect(200);
+        metric(&facility, "sensorgate_spool_appended_records_total", "").await
+    };
+    let ((), at_return) = tokio::join!(publishing, suspending);
+    let total = async |outcome| metric(&facility, "sensorgate_bridge_messages_total", outcome).await;
+    let deadline = Instant::now() + PATIENCE;
+    while total("judged").await + total("refused").await < 600.0 {
+        assert!(Instant::now() < deadline, "every message is acknowledged");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(total("refused").await > 0.0, "the suspend came too late to prove anything");
+    assert_eq!(metric(&facility, "sensorgate_spool_appended_records_total", "").await, at_return);
+}
+
 // Failed attempts behind a broker shut nobody out; the allowlist is held against the broker's address.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_gateway_shuts_no_other_out_and_the_allowlist_means_the_broker() {
