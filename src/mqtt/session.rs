@@ -195,6 +195,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 let packet = self.codec.decode(head, packet)?;
                 self.packet(packet)
             }
+            Ok(Arrived::Sent) => Ok(()),
             Ok(Arrived::Malformed) => Err(Ending::Malformed),
             Ok(Arrived::End) | Err(_) => {
                 self.phase = Phase::Abandoned(Ending::Gone);

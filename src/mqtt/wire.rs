@@ -96,6 +96,8 @@ pub(super) enum Arrived {
     Malformed,
     /// The client has closed its side.
     End,
+    /// Nothing; but everything that was unsent is written, so that there may be room to read again.
+    Sent,
 }
 
 /// A connection as packets.
@@ -139,16 +141,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    /// Writes what is unsent and, while `is_reading`, waits for what comes. Cancel-safe.
+    /// Writes what is unsent and, while `is_reading`, waits for what comes; otherwise until all is written.
+    /// Cancel-safe.
     ///
     /// # Errors
     /// Those of the stream.
     pub(super) async fn next(&mut self, is_reading: bool) -> io::Result<Arrived> {
         poll_fn(|cx| {
-            if let Poll::Ready(Err(error)) = self.poll_send(cx) {
-                return Poll::Ready(Err(error));
+            let is_waiting = !self.unsent.is_empty();
+            match self.poll_send(cx) {
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                _ if is_reading => self.poll_arrive(cx),
+                Poll::Ready(Ok(())) if is_waiting => Poll::Ready(Ok(Arrived::Sent)),
+                _ => Poll::Pending,
             }
-            if is_reading { self.poll_arrive(cx) } else { Poll::Pending }
         })
         .await
     }
