@@ -5,8 +5,12 @@ pub mod broker;
 pub mod facility;
 pub mod five;
 pub mod gateway;
+pub mod issuer;
 pub mod mosquitto;
+pub mod mqtt;
+pub mod rumqttc_client;
 pub mod server;
+pub mod wire;
 
 pub use facility::{Answer, Facility, Integration};
 pub use server::Server;

@@ -160,6 +160,11 @@ impl Server {
         }
     }
 
+    /// Host and port of the MQTT listener.
+    pub fn mqtt_authority(&self) -> &str {
+        self.mqtt_url.split_once("://").expect("a URL").1
+    }
+
     /// Sends a signal by name.
     pub fn signal(&self, name: &str) {
         let id = self.child.as_ref().expect("it runs").id().to_string();
