@@ -1,6 +1,6 @@
 //! One connection from its first byte to its last.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -19,6 +19,11 @@ use super::{
     wire::{Arrived, Wire},
 };
 
+/// How long and for how many bytes we go on reading after the last words, so that a client that is still sending its
+/// too large packet sees them instead of a reset connection.
+const LINGER_TIME: Duration = Duration::from_secs(1);
+const LINGER_BYTES_MAX: usize = 1 << 20;
+
 /// Serves one connection of `addr` to its end.
 pub(super) async fn serve<S>(edge: &Arc<Edge>, stream: S, addr: IpAddr, shutdown: &CancellationToken)
 where
@@ -31,7 +36,11 @@ where
         () = shutdown.cancelled() => return,
     };
     let Ok(Some(connected)) = connected else {
-        return close(edge, &mut wire).await;
+        let is_answered = !wire.unsent.is_empty();
+        if close(edge, &mut wire).await && is_answered {
+            linger(&mut wire).await;
+        }
+        return;
     };
     // One of its own: each look at a token locks it, and all sessions look with every packet.
     let shutdown = shutdown.child_token();
@@ -90,26 +99,35 @@ where
     None
 }
 
-/// Sends what is unsent, as far as the client takes it in time, and closes.
-async fn close<S: AsyncRead + AsyncWrite + Unpin + Send>(edge: &Edge, wire: &mut Wire<S>) {
-    let goodbye = async {
-        wire.send().await?;
-        wire.close().await
-    };
-    // Whether it went well makes no difference: the connection is over either way.
-    let _ended = timeout(edge.config.close_timeout(), goodbye).await;
-}
-
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
-    /// Says goodbye, closes, and gives the session up last: an administrator's suspend waits for that.
+    /// Says goodbye, closes our side, and gives the session up: an administrator's suspend waits for that.
     async fn end(self: Box<Self>, ending: Ending) {
         let (edge, mut wire, mut codec, session) = self.into_parts();
         if ending.reason().is_some() && matches!(codec, Codec::V5(_)) {
             let written = codec.encode(Out::Disconnect(ending), &mut wire.unsent);
             debug_assert!(written.is_ok(), "a DISCONNECT fits");
         }
-        close(&edge, &mut wire).await;
-        drop(wire);
+        if !close(&edge, &mut wire).await || ending.reason().is_none() {
+            drop(wire);
+            return drop(session);
+        }
+        // Nothing is said any more, and nothing that still comes is looked at: the session is over.
         drop(session);
+        linger(&mut wire).await;
     }
+}
+
+/// Sends what is unsent, as far as the client takes it in time, and closes our side; whether that went well.
+async fn close<S: AsyncRead + AsyncWrite + Unpin + Send>(edge: &Edge, wire: &mut Wire<S>) -> bool {
+    let goodbye = async {
+        wire.send().await?;
+        wire.close().await
+    };
+    matches!(timeout(edge.config.close_timeout(), goodbye).await, Ok(Ok(())))
+}
+
+/// Reads on a little, so that the last words arrive (see [`LINGER_TIME`]).
+async fn linger<S: AsyncRead + AsyncWrite + Unpin + Send>(wire: &mut Wire<S>) {
+    // Whether it went well makes no difference: the connection is over either way.
+    let _ended = timeout(LINGER_TIME, wire.discard(LINGER_BYTES_MAX)).await;
 }

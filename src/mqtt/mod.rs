@@ -15,6 +15,7 @@
 
 mod asyncapi;
 mod audience;
+mod clock;
 mod codec;
 mod config;
 mod connect;
@@ -23,6 +24,7 @@ mod edge;
 mod encode;
 mod ending;
 mod exchange;
+mod header;
 mod meters;
 mod packet;
 mod publish;

@@ -29,6 +29,24 @@ pub(super) enum Waiting {
     Window(Box<Delayed>),
 }
 
+impl Waiting {
+    /// The room that is waited for; never, if it is none. Cancel-safe.
+    pub(super) async fn room(&mut self) -> Option<Room> {
+        match self {
+            Self::Room(room) => room.as_mut().await,
+            Self::Nothing | Self::Window(_) => std::future::pending().await,
+        }
+    }
+
+    /// Until when a publish over the limit waits.
+    pub(super) fn until(&self) -> Option<Instant> {
+        match self {
+            Self::Window(delayed) => Some(delayed.until),
+            Self::Nothing | Self::Room(_) => None,
+        }
+    }
+}
+
 /// A publish over the limit.
 pub(super) struct Delayed {
     pub(super) until: Instant,

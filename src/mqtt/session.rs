@@ -1,21 +1,23 @@
 //! The life of a session: one task that reads, writes, answers and watches its timers, and never waits for one of them
 //! alone.
 
-use std::{io, pin::Pin, sync::Arc, time::Duration};
+use std::{io, sync::Arc};
 
 use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::{Instant, Sleep, sleep_until, timeout},
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
     audience::{Audience, Delivery, Message, Subscriptions},
+    clock::{Clock, Due, Now},
     codec::Codec,
     connect::Connected,
     edge::Edge,
     ending::Ending,
+    header,
     meters::Fate,
     packet::{Out, Packet, Publish, Qos, Version},
     publish::{self, Judged, Waiting},
@@ -55,26 +57,9 @@ enum Phase {
     Abandoned(Ending),
 }
 
-/// What a session has to look at by itself.
-struct Clock {
-    alarm: Pin<Box<Sleep>>,
-    /// How long the client may be silent.
-    patience: Duration,
-    /// The token's end.
-    expires: Instant,
-    /// When the last packet came, or reading began again.
-    heard: Instant,
-    /// Since when the packet that is being read is.
-    packet_since: Option<Instant>,
-    /// Since when nothing of what is unsent was taken, and how much had been written then.
-    unsent_since: Option<(Instant, u64)>,
-    was_reading: bool,
-}
-
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     pub(super) fn new(edge: &Arc<Edge>, wire: Wire<S>, connected: Connected) -> Self {
         let Connected { codec, session, audience, patience, expires, results_unacked_max } = connected;
-        let now = Instant::now();
         Self {
             receipts: Receipts::new(Arc::clone(&edge.intake), edge.config.hold(), edge.meters.holds.clone()),
             edge: Arc::clone(edge),
@@ -87,15 +72,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             waiting: Waiting::Nothing,
             room: None,
             phase: Phase::Serving,
-            clock: Clock {
-                alarm: Box::pin(sleep_until(expires.min(now + patience))),
-                patience,
-                expires,
-                heard: now,
-                packet_since: None,
-                unsent_since: None,
-                was_reading: true,
-            },
+            clock: Clock::new(&edge.config, patience, expires),
         }
     }
 
@@ -111,7 +88,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 return ending;
             }
             let is_reading = self.is_reading();
-            self.arm(is_reading);
+            self.clock.arm(self.now());
             let (is_serving, is_heard) =
                 (matches!(self.phase, Phase::Serving), !matches!(self.phase, Phase::Abandoned(_)));
             let can_deliver = is_heard
@@ -121,7 +98,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             let went_on = tokio::select! {
                 biased;
                 end = self.session.ended() => return end.into(),
-                () = &mut self.clock.alarm => self.alarm(),
+                () = self.clock.alarm() => self.alarm(),
                 () = shutdown.cancelled(), if is_serving => {
                     self.stop();
                     Ok(())
@@ -190,8 +167,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         match arrived {
             Ok(Arrived::Head(head)) => self.head(head),
             Ok(Arrived::Packet(head, packet)) => {
-                self.clock.heard = Instant::now();
-                self.clock.packet_since = None;
+                self.clock.packet_came();
                 let packet = self.codec.decode(head, packet)?;
                 self.packet(packet)
             }
@@ -206,42 +182,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
     /// The header of a packet: judged before there is memory for its body.
     fn head(&mut self, head: Head) -> Result<(), Ending> {
-        const PUBLISH: u8 = 3;
-        const FROM_CLIENTS: [u8; 5] = [4, 8, 10, 12, 14];
-        self.clock.packet_since = Some(Instant::now());
-        if head.kind() != PUBLISH {
-            if !FROM_CLIENTS.contains(&head.kind()) {
-                return Err(Ending::Protocol);
-            }
-            if head.total() > self.edge.config.connect_bytes_max {
-                return Err(Ending::TooLarge);
-            }
+        self.clock.packet_began();
+        if !header::is_publish(head, &self.edge.config)? {
             self.wire.begin();
             return Ok(());
-        }
-        match head.qos() {
-            0 if head.is_resend() => return Err(Ending::Malformed),
-            0 | 1 => {}
-            2 => return Err(Ending::Qos),
-            _ => return Err(Ending::Malformed),
-        }
-        if head.is_retained() {
-            return Err(Ending::Retain);
-        }
-        if head.total() > self.edge.config.packet_bytes_max {
-            return Err(Ending::TooLarge);
         }
         if head.qos() == 1 && self.receipts.unacknowledged() >= usize::from(self.edge.config.receive_maximum) {
             return Err(Ending::ReceiveMaximum);
         }
         match publish::room(&self.edge, &self.audience, head.total()) {
-            Ok(room) => {
-                self.room = Some(room);
-                self.wire.begin();
+            Ok(room) => self.room(Some(room)),
+            Err(waiting) => {
+                self.waiting = waiting;
+                Ok(())
             }
-            Err(waiting) => self.waiting = waiting,
         }
-        Ok(())
     }
 
     fn packet(&mut self, packet: Packet) -> Result<(), Ending> {
@@ -280,16 +235,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             let is_harmless = publish.is_resend && self.codec.version() == Version::V3;
             return if is_harmless { Ok(()) } else { Err(Ending::Protocol) };
         }
-        if !publish::is_allowed(&self.audience, &publish) {
-            if self.codec.version() == Version::V3 || publish.packet_id.is_none() {
-                return Err(Ending::Forbidden);
-            }
-            let (pending, _payload) = publish::pending(&self.edge, &self.session, publish, room);
-            self.receipts.settled(pending, publish::forbidden());
-            return Ok(());
-        }
+        let is_allowed = publish::is_allowed(&self.audience, &publish);
         let (pending, payload) = publish::pending(&self.edge, &self.session, publish, room);
-        self.go_on(publish::admit(&self.edge, &self.session, pending, payload));
+        if is_allowed {
+            self.go_on(publish::admit(&self.edge, &self.session, pending, payload));
+        } else if self.codec.version() == Version::V5 && pending.packet_id.is_some() {
+            self.receipts.settled(pending, publish::forbidden());
+        } else {
+            pending.exchange.end(publish::forbidden().answer());
+            return Err(Ending::Forbidden);
+        }
         Ok(())
     }
 
@@ -303,36 +258,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
     /// Acknowledges a publish whose turn it is, and tells its result.
     fn answer(&mut self, pending: Pending, outcome: &Outcome) -> Result<(), Ending> {
-        let verdict = outcome.verdict();
-        if let (Verdict::Acked(ack), Some(id)) = (verdict, pending.packet_id) {
+        let Pending { packet_id, exchange, response_topic, correlation, .. } = pending;
+        let (ack, went_on) = match outcome.verdict() {
+            Verdict::Acked(ack) => (Some(ack), Ok(())),
+            Verdict::Ends(ending) => (None, Err(ending)),
+        };
+        if let (Some(ack), Some(id)) = (ack, packet_id) {
             self.send(Out::PublishAck(id, ack, outcome.words()))?;
         }
         // What will be sent again has no result yet; at QoS 0 it will not be.
-        let is_told = match verdict {
-            Verdict::Acked(_) => true,
-            Verdict::Ends(ending) => ending != Ending::AccessChanged && pending.packet_id.is_none(),
-        };
-        let acked = match verdict {
-            Verdict::Acked(ack) => Some(ack),
-            Verdict::Ends(_) => None,
-        };
-        let Pending { packet_id, exchange, response_topic, correlation, .. } = pending;
-        if is_told {
+        if ack.is_some() || (packet_id.is_none() && went_on != Err(Ending::AccessChanged)) {
             self.tell(exchange.request_id, response_topic, correlation, outcome);
         }
-        self.edge.meters.publish(packet_id.is_some(), acked, exchange.age_s());
+        self.edge.meters.publish(packet_id.is_some(), ack, exchange.age_s());
         exchange.end(outcome.answer());
-        match verdict {
-            Verdict::Acked(_) => Ok(()),
-            Verdict::Ends(ending) => Err(ending),
-        }
+        went_on
     }
 
     fn tell(&self, id: RequestId, topic: Option<Box<str>>, correlation: Option<Bytes>, outcome: &Outcome) {
-        let topic = topic.unwrap_or_else(|| self.audience.topics.results().into());
-        if !self.audience.is_wanted(&topic) {
+        if !self.audience.is_wanted(topic.as_deref().unwrap_or(self.audience.topics.results())) {
             return;
         }
+        let topic = topic.unwrap_or_else(|| self.audience.topics.results().into());
         let body = outcome.message(id, &self.edge.public_url);
         match self.audience.message(topic, body, correlation) {
             Some(message) => {
@@ -364,83 +311,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         self.codec.encode(out, &mut self.wire.unsent).map_err(|_| Ending::TooLarge)
     }
 
-    /// Sets the alarm to the next thing to look at. It is not set later when that moves on: it goes off, finds
-    /// nothing, and is set anew, which is cheaper than to set it with every packet.
-    fn arm(&mut self, is_reading: bool) {
-        let clock = &mut self.clock;
-        if is_reading && !clock.was_reading {
-            // What the client sent meanwhile lay unread: that was not its silence.
-            let now = Instant::now();
-            clock.heard = now;
-            clock.packet_since = clock.packet_since.map(|_| now);
+    /// How things are, for the clock.
+    fn now(&self) -> Now {
+        Now {
+            is_reading: self.is_reading(),
+            has_unsent: !self.wire.unsent.is_empty(),
+            written: self.wire.moved_out(),
+            window: self.waiting.until(),
         }
-        clock.was_reading = is_reading;
-        self.watch_unsent();
-        let next = self.deadlines().map(|(at, _)| at).min().unwrap_or(self.clock.expires);
-        if next < self.clock.alarm.deadline() {
-            self.clock.alarm.as_mut().reset(next);
-        }
-    }
-
-    /// Notes since when the client has taken nothing of what is unsent.
-    fn watch_unsent(&mut self) {
-        let written = self.wire.moved_out();
-        self.clock.unsent_since = match self.clock.unsent_since {
-            _ if self.wire.unsent.is_empty() => None,
-            Some((since, seen)) if seen == written => Some((since, seen)),
-            _ => Some((Instant::now(), written)),
-        };
-    }
-
-    /// What ends the session, and when.
-    fn deadlines(&self) -> impl Iterator<Item = (Instant, Option<Ending>)> {
-        let (clock, config) = (&self.clock, &self.edge.config);
-        let (silent, packet) = match (clock.was_reading, clock.packet_since) {
-            (false, _) => (None, None),
-            (true, Some(since)) => (None, Some(since + config.packet_timeout())),
-            (true, None) => (Some(clock.heard + clock.patience), None),
-        };
-        let window = match &self.waiting {
-            Waiting::Window(delayed) => Some((delayed.until, None)),
-            Waiting::Nothing | Waiting::Room(_) => None,
-        };
-        let unsent = clock.unsent_since.map(|(since, _)| since + config.unsent_timeout());
-        [
-            Some((clock.expires, Some(Ending::TokenExpired))),
-            silent.map(|at| (at, Some(Ending::Silent))),
-            packet.map(|at| (at, Some(Ending::Slow))),
-            unsent.map(|at| (at, Some(Ending::Slow))),
-            window,
-        ]
-        .into_iter()
-        .flatten()
     }
 
     fn alarm(&mut self) -> Result<(), Ending> {
-        self.watch_unsent();
-        let now = Instant::now();
-        let due: Vec<_> = self.deadlines().filter(|(at, _)| *at <= now).map(|(_, ending)| ending).collect();
-        if let Some(ending) = due.iter().find_map(|ending| *ending) {
-            return Err(ending);
+        match self.clock.due(self.now()) {
+            Due::Nothing => {}
+            Due::End(ending) => return Err(ending),
+            Due::Window => {
+                if let Waiting::Window(delayed) = std::mem::replace(&mut self.waiting, Waiting::Nothing) {
+                    self.go_on(publish::admit_again(&self.edge, *delayed));
+                }
+            }
         }
-        if !due.is_empty()
-            && let Waiting::Window(delayed) = std::mem::replace(&mut self.waiting, Waiting::Nothing)
-        {
-            self.go_on(publish::admit_again(&self.edge, *delayed));
-        }
-        let next = self.deadlines().map(|(at, _)| at).min().unwrap_or(self.clock.expires);
-        self.clock.alarm.as_mut().reset(next);
         Ok(())
-    }
-}
-
-impl Waiting {
-    /// The room that is waited for; never, if it is none. Cancel-safe.
-    async fn room(&mut self) -> Option<Room> {
-        match self {
-            Self::Room(room) => room.as_mut().await,
-            Self::Nothing | Self::Window(_) => std::future::pending().await,
-        }
     }
 }
 

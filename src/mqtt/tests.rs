@@ -366,6 +366,7 @@ impl Five {
             other => panic!("{other:?}"),
         };
         assert!(self.receive().await.is_none(), "closed behind the DISCONNECT");
+        self.stream.shutdown().await.unwrap();
         timeout(PATIENCE, &mut self.served).await.expect("served to its end").unwrap();
         reason
     }

@@ -175,6 +175,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await
     }
 
+    /// Reads and forgets what comes, until the client closes its side or has sent `bytes_max`.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    pub(super) async fn discard(&mut self, bytes_max: usize) -> io::Result<()> {
+        let mut discarded = 0;
+        self.packet = None;
+        while discarded < bytes_max {
+            self.unread = BytesMut::new();
+            match poll_fn(|cx| self.poll_read_some(cx)).await? {
+                0 => break,
+                count => discarded += count,
+            }
+        }
+        Ok(())
+    }
+
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.unsent.is_empty() {
             let count = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.unsent))?;

@@ -172,6 +172,17 @@ async fn the_allowlist_looks_at_the_address_in_the_proxy_header() {
     }
 }
 
+// api.md §2: a packet that is too large is refused by its header (0x95), and who is still sending it sees that.
+#[tokio::test]
+async fn the_reason_arrives_at_who_is_still_sending() {
+    let facility = Facility::new().await;
+    let sender = sender(&facility).await;
+    let mut client = Five::open(&facility.server, &sender, "a").await;
+    client.send_bytes(&[0x32, 0x80, 0x80, 0x80, 0x01]).await;
+    client.send_bytes(&vec![0; 800_000]).await;
+    assert_eq!(client.end().await, (Vec::new(), Some(0x95)));
+}
+
 // H11: SIGTERM: sessions are told (0x8B), what was acknowledged is there after the next start, and clients may come
 // again.
 #[tokio::test(flavor = "multi_thread")]

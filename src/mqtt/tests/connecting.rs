@@ -20,6 +20,7 @@ async fn answer(bench: &Bench, bytes: &[u8]) -> Vec<u8> {
     stream.write_all(bytes).await.unwrap();
     let mut said = Vec::new();
     timeout(PATIENCE, stream.read_to_end(&mut said)).await.expect("it closes").unwrap();
+    drop(stream);
     served.await.unwrap();
     said
 }

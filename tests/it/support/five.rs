@@ -65,6 +65,11 @@ impl Five {
         let _ended = timeout(PATIENCE, self.stream.write_all(&bytes)).await.expect("in time");
     }
 
+    /// Sends bytes that need not be a packet.
+    pub async fn send_bytes(&mut self, bytes: &[u8]) {
+        let _ended = timeout(PATIENCE, self.stream.write_all(bytes)).await.expect("in time");
+    }
+
     /// Publishes to the own readings at QoS 1.
     pub async fn publish(&mut self, packet_id: u16, body: &str) {
         let mut publish = v5::Publish::new(self.readings.clone(), mqttbytes::QoS::AtLeastOnce, body.to_owned(), None);
