@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! http: accept → headers → Credential ┐
-//!                                     ├ auth::authenticate → Principal → ingest::submit(&Principal, Submission)
-//! mqtt: CONNECT → Credential ─────────┘      admit     window, quota, scope, in-flight bytes, spool headroom
+//! mqtt: CONNECT → Credential ─────────┼ auth::authenticate → Principal → ingest::submit(&Principal, Submission)
+//! bridge: message → Credential ───────┘      admit     window, quota, scope, in-flight bytes, spool headroom
 //!                                            parse     bytes → entries
 //!                                            validate  registry, metric, unit, range, time → ValidBatch + errors
 //!                                            append    gate: status and generation again → spool::Writer → Receipt

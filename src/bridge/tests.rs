@@ -246,6 +246,19 @@ async fn a_node_introduces_itself_the_same_way_every_time() {
     node.stop().await;
 }
 
+// For brokers that hand an absent node's messages to the others at once.
+#[tokio::test]
+async fn a_node_may_start_anew_with_every_connection() {
+    let mut node = Node::with(|config| (config.clean_start, config.session_expiry_s) = (true, 0)).await;
+    let (connect, mut peer) = node.broker.accept(false).await;
+    assert!(connect.clean_start);
+    assert_eq!(connect.properties.and_then(|properties| properties.session_expiry_interval), Some(0));
+    peer.grant(SubscribeReasonCode::Success(QoS::AtLeastOnce)).await;
+    peer.send(publish(1, &node.topic(), "good", "a")).await;
+    assert_eq!(peer.acknowledged().await, 1);
+    node.stop().await;
+}
+
 // MQTT 5, 4.6: however fast each was stored.
 #[tokio::test]
 async fn acknowledgements_keep_the_order_of_arrival() {

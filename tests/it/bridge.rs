@@ -225,6 +225,33 @@ async fn a_stop_and_a_restart_of_the_broker_lose_nothing() {
     assert_eq!(facility.stored(&sender, "s", "temperature", 1_300).await.len(), 1_300);
 }
 
+// A node that is to be switched off for good: it takes what is queued for it, and nothing that comes later.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leaving_node_empties_its_queue() {
+    let Some(broker) = Mosquitto::start() else { return };
+    let mut facility = node(&broker.url(), &[]).await;
+    let sender = sender(&facility).await;
+    ready(&facility, 200).await;
+    assert!(facility.server.terminate().success());
+    let mut gateway = Gateway::connect(broker.port, "gateway", None).await;
+    let first_s = now_s() - 100_000;
+    publish_batches(&gateway, &sender, first_s, 0..20).await;
+    gateway.wait_for_acks(20).await;
+    facility.server.set("SENSORGATE__BRIDGE__LEAVING", "true");
+    facility.server.restart();
+    assert_eq!(facility.stored(&sender, "s", "temperature", 200).await.len(), 200);
+    publish_batches(&gateway, &sender, first_s, 20..21).await;
+    gateway.wait_for_acks(21).await;
+    assert!(facility.server.terminate().success());
+    facility.server.set("SENSORGATE__BRIDGE__LEAVING", "false");
+    facility.server.restart();
+    ready(&facility, 200).await;
+    publish_batches(&gateway, &sender, first_s, 21..22).await;
+    let stored = facility.stored(&sender, "s", "temperature", 210).await;
+    assert_eq!(stored.last().map(|(at, _)| *at), Some(first_s + 219));
+    assert_eq!(stored.len(), 210, "what was sent while it was out of the group was not for it");
+}
+
 // A broker that is not there: the node serves HTTP, /readyz says why, and it joins once the broker is.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_broker_at_the_start_stops_nothing_else() {
