@@ -12,7 +12,6 @@
 //! with which broker, `docs/adr/0008-client-of-a-broker.md` why it is built like this.
 
 mod acks;
-mod backoff;
 mod broker;
 mod config;
 mod desk;
@@ -39,9 +38,9 @@ pub use seam::{Door, Intake};
 use crate::{
     ingest::Budget,
     journal::Journal,
+    model::Backoff,
     telemetry::{health::Health, task},
 };
-use backoff::Backoff;
 use broker::Broker;
 use desk::Desk;
 use inbox::Inbox;

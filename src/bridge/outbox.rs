@@ -10,12 +10,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Config,
-    backoff::Backoff,
     broker::Broker,
     error::LinkError,
     link::{Link, Session},
     meters::Meters,
 };
+use crate::model::Backoff;
 
 /// What a waiting reply takes besides its texts, in bytes.
 const REPLY_OVERHEAD_BYTES: usize = 256;

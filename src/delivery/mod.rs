@@ -13,7 +13,6 @@ mod group;
 mod meters;
 mod progress;
 mod quarantine;
-mod retry;
 #[cfg(test)]
 mod tests;
 mod worker;

@@ -12,10 +12,12 @@ use super::{
     Args, Config, Entry, Progress, Quarantine, What,
     group::{Group, Undecodable},
     meters::Meters,
-    retry::Backoff,
 };
 use crate::{
-    model::record::{HEADER_BYTES, READING_BYTES},
+    model::{
+        Backoff,
+        record::{HEADER_BYTES, READING_BYTES},
+    },
     spool::{Block, Reader},
     store::{self, Store},
     telemetry::health::Health,

@@ -2,6 +2,7 @@
 //! Pure: no I/O, no async, no clock. Every other room may import this one; this one imports none.
 
 pub mod api_key;
+pub mod backoff;
 pub mod client_facts;
 pub mod entry_code;
 pub mod equipment;
@@ -16,6 +17,7 @@ pub mod scope;
 pub mod topic;
 
 pub use api_key::{ApiKey, ClientSecret, SecretFormatError};
+pub use backoff::Backoff;
 pub use client_facts::ClientKey;
 pub use entry_code::EntryCode;
 pub use equipment::{EquipmentFacts, EquipmentKind, EquipmentNumber};

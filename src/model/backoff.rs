@@ -8,19 +8,21 @@ use std::{
 /// Pauses that double up to a limit, each shortened at random by up to a half, so that several nodes do not knock in
 /// step.
 #[derive(Debug)]
-pub(super) struct Backoff {
+pub struct Backoff {
     min: Duration,
     max: Duration,
     next: Duration,
 }
 
 impl Backoff {
-    pub(super) const fn new(min: Duration, max: Duration) -> Self {
+    /// The first pause is at most `min`, the longest at most `max`.
+    #[must_use]
+    pub const fn new(min: Duration, max: Duration) -> Self {
         Self { min, max, next: min }
     }
 
     /// The next pause.
-    pub(super) fn pause(&mut self) -> Duration {
+    pub fn pause(&mut self) -> Duration {
         let pause = self.next;
         self.next = (self.next * 2).min(self.max);
         // The keys of a `RandomState` are random, and differ from one to the next.
@@ -29,7 +31,7 @@ impl Backoff {
     }
 
     /// It worked: the next trouble starts small again.
-    pub(super) const fn reset(&mut self) {
+    pub const fn reset(&mut self) {
         self.next = self.min;
     }
 }
