@@ -33,11 +33,19 @@ pub const ALL: &[&str] = &[
     "conns_16",
     "conns_5000",
     "idle_10k",
+    "mqtt_main",
+    "mqtt_results",
+    "mqtt_311",
+    "mqtt_16",
+    "mqtt_5000",
+    "mqtt_idle_5000",
+    "mqtt_kick_5000",
     "peak",
     "overload_2x",
     "one_core",
     "recovery",
     "kill",
+    "mqtt_kill",
 ];
 
 /// The profiles by name, each after the one that its rate hangs on.
