@@ -25,5 +25,6 @@ mod mqtt_hostile;
 mod mqtt_limits;
 mod mqtt_ports;
 mod mqtt_refusals;
+mod mqtt_transports;
 mod recovery;
 mod start;
