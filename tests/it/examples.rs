@@ -139,16 +139,30 @@ async fn the_gateways_survive_an_outage() {
     }
 }
 
-// A gateway whose integration was revoked stops, and says whom to ask.
+// A gateway whose credentials do not work (any more) stops, and says whom to ask: no token, or a token without its key.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_gateways_stop_when_their_credentials_do_not_work() {
     let (facility, sender, settings) = demo(&[]).await;
-    facility.post(&format!("/admin/v1/integrations/{}/revoke", sender.id), json!({})).await.expect(200);
-    for (library, program, script) in gateways() {
-        let mut command = command(&program, script);
-        let output = start(&mut command, &settings, &lines(1, now_s())).wait_with_output().expect("it ends");
-        assert_eq!(output.status.code(), Some(2), "{library:?}: {}", said(&output));
-        assert!(said(&output).contains("Tell the administrator"), "{library:?}: {}", said(&output));
+    let mut wrong_key = settings.clone();
+    wrong_key.last_mut().expect("the API key").1.replace_range(20..24, "XXXX");
+    for settings in [&wrong_key, &settings] {
+        for (library, program, script) in gateways() {
+            let mut command = command(&program, script);
+            let output = start(&mut command, settings, &lines(1, now_s())).wait_with_output().expect("it ends");
+            assert_eq!(output.status.code(), Some(2), "{library:?}: {}", said(&output));
+            assert!(said(&output).contains("Tell the administrator"), "{library:?}: {}", said(&output));
+        }
+        if let Some(mut shell) = shell() {
+            let folder = tempfile::tempdir().expect("a directory");
+            fs::write(folder.path().join("a.json"), "{}").expect("written");
+            shell.arg(root().join("examples/shell/publish.sh")).arg("a.json").current_dir(folder.path());
+            let output = start(&mut shell, settings, "").wait_with_output().expect("it ends");
+            assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+            assert!(folder.path().join("a.json").exists(), "what was not settled is kept");
+        }
+        if settings.last() == wrong_key.last() {
+            facility.post(&format!("/admin/v1/integrations/{}/revoke", sender.id), json!({})).await.expect(200);
+        }
     }
 }
 
