@@ -106,8 +106,18 @@ fn black_box() -> Outcome {
     for gap in &gaps {
         say(&format!("Not available, its tests are skipped: {gap}"));
     }
-    let programs =
-        ["test", "--workspace", "--locked", "--test", "it", "--test", "oidc_provider", "--test", "black_box"];
+    let programs = [
+        "test",
+        "--workspace",
+        "--locked",
+        "--no-fail-fast",
+        "--test",
+        "it",
+        "--test",
+        "oidc_provider",
+        "--test",
+        "black_box",
+    ];
     match cargo(&programs, &[]) {
         Outcome::Passed if !gaps.is_empty() => Outcome::Missing(gaps.join("; ")),
         other => other,

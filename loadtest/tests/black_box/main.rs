@@ -32,6 +32,8 @@ fn drive(wrong: Wrong, edit: impl FnOnce(&mut Profile)) -> Figures {
     profile.warm_up_s = 0.2;
     profile.duration_s = 1.0;
     profile.connections = 3;
+    profile.mqtt.sessions = 0;
+    profile.data.bad_share = 0.01;
     profile.threads = 2;
     profile.data.readings_per_batch = 20;
     profile.load = loadtest::profile::Load::Open { requests_per_s: 300.0 };
