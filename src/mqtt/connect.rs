@@ -96,8 +96,9 @@ pub(super) async fn judge<S: AsyncRead + AsyncWrite + Unpin + Send>(
 
 /// How long the token is still good for; a century at the most.
 fn token_left(session: &auth::Session, call: &Call) -> Duration {
+    const CENTURY_US: i128 = 100 * 365 * 86_400 * 1_000_000;
     let left_us = i128::from(session.token_expires_s) * 1_000_000 - i128::from(call.now_us);
-    Duration::from_micros(u64::try_from(left_us).unwrap_or(0)).min(Duration::from_secs(u64::from(u32::MAX)))
+    Duration::from_micros(u64::try_from(left_us.clamp(0, CENTURY_US)).unwrap_or(0))
 }
 
 /// A CONNECT that is refused.

@@ -6,6 +6,7 @@ mod connecting;
 mod ending;
 mod order;
 mod publishing;
+mod round_trips;
 
 use std::{
     net::{IpAddr, Ipv4Addr},

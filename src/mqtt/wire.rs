@@ -32,7 +32,7 @@ pub(super) struct Endless;
 
 impl Head {
     /// The header at the front of `bytes`, once it is whole.
-    fn parse(bytes: &[u8]) -> Result<Option<Self>, Endless> {
+    pub(super) fn parse(bytes: &[u8]) -> Result<Option<Self>, Endless> {
         let Some((&first, length)) = bytes.split_first() else { return Ok(None) };
         let mut remaining = 0;
         for (place, &byte) in length.iter().take(4).enumerate() {

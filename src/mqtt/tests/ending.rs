@@ -94,6 +94,15 @@ async fn a_session_ends_with_its_token() {
     assert!((28..=30).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
 }
 
+// A token without a sensible end is one that ends late.
+#[tokio::test]
+async fn a_token_that_never_ends_opens_a_session() {
+    let bench = Bench::new();
+    *bench.door.expires_s.lock() = u64::MAX;
+    let _client = bench.five("a").await;
+    assert_eq!(bench.sessions(), 1);
+}
+
 // A token past its end, which the leeway for clocks still lets in, opens no session.
 #[tokio::test]
 async fn a_token_past_its_end_opens_no_session() {
