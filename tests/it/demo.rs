@@ -112,20 +112,31 @@ fn shell() -> Option<Command> {
     Some(shell)
 }
 
+/// What the pasted lines said, and how many of them reported a stored reading.
+fn paste(lines: &str, mut shell: Command) -> (String, usize) {
+    let output = shell.args(["-e", "-c", lines]).output().expect("a shell");
+    let (said, errors) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success() && !errors.contains("Warning"), "{said}\n{errors}");
+    let results = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let stored = results.filter(|result| result["accepted"] == 1 && result["received"] == 1).count();
+    (said, stored)
+}
+
 // api.md, "Trying it out": the printed lines work when they are pasted, exactly as they stand.
 #[test]
 fn the_printed_lines_work_when_pasted() {
-    let Some(mut shell) = shell() else { return };
     let folder = tempfile::tempdir().unwrap();
+    let Some(first) = shell() else { return };
     let serving = Serving::start(&folder.path().join("demo"));
     let lines = serving.lines_to_paste();
-    let output = shell.args(["-e", "-c", lines]).output().expect("a shell");
-    let (said, errors) = (text(&output.stdout), text(&output.stderr));
-    assert!(output.status.success(), "{said}\n{errors}");
+    let (mut said, mut stored) = paste(lines, first);
     assert!(said.contains("HTTP/1.1 200 OK"), "the reading over HTTP: {said}");
     assert!(said.contains(r#""value":21.4"#), "read back: {said}");
-    let results: Vec<Value> = said.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let stored = results.iter().filter(|result| result["accepted"] == 1 && result["received"] == 1).count();
-    assert_eq!(stored, 2, "the answer over HTTP and the result over MQTT: {said}\n{errors}");
-    assert!(!errors.contains("Warning"), "{errors}");
+    // They give the subscriber a second. A machine that is busy with other tests may need another go.
+    for _ in 0..2 {
+        if stored < 2 {
+            (said, stored) = paste(lines, shell().expect("as before"));
+        }
+    }
+    assert_eq!(stored, 2, "the answer over HTTP and the result over MQTT: {said}");
 }
