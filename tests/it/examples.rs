@@ -117,7 +117,7 @@ async fn the_gateways_deliver_everything_and_tell_what_was_rejected() {
     }
 }
 
-// They survive an outage of the service, and a token that ends: what was not acknowledged goes out again.
+// They survive an outage of the service: what was not acknowledged goes out again.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_gateways_survive_an_outage() {
     let (mut facility, sender, settings) = demo(&[]).await;

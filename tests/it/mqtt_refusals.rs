@@ -248,13 +248,14 @@ async fn acknowledgements_come_in_the_order_of_arrival() {
 async fn each_filter_of_a_subscribe_is_answered() {
     let (facility, sender) = facility(&[]).await;
     let own = format!("grq/v1/{}/results", sender.id);
-    for (version, refused) in [(4, 0x80), (5, 0x87)] {
+    for (version, refused, shared) in [(4, 0x80, 0x80), (5, 0x87, 0x9e)] {
         let mut wire = Wire::open(&facility.server, version, &sender, "raw").await;
         let mut body = vec![0, 9];
         if version == 5 {
             body.push(0);
         }
-        for (filter, qos) in [(own.as_str(), 2), ("#", 1), (&format!("{own}/a"), 0)] {
+        let group = format!("$share/group/{own}");
+        for (filter, qos) in [(own.as_str(), 2), ("#", 1), (&format!("{own}/a"), 0), (&group, 1)] {
             body.extend(wire::field(filter.as_bytes()));
             body.push(qos);
         }
@@ -262,6 +263,19 @@ async fn each_filter_of_a_subscribe_is_answered() {
         let answer = wire.packet().await.expect("a SUBACK");
         assert_eq!((answer.kind(), answer.id()), (SUBACK, 9));
         let reasons = &answer.body[if version == 5 { 3 } else { 2 }..];
-        assert_eq!(reasons, [1, refused, 0], "version {version}");
+        assert_eq!(reasons, [1, refused, 0, shared], "version {version}");
+    }
+}
+
+// MQTT 5 §3.3.4, §3.8.4: what the CONNACK does not offer, or says is not available, ends the session when it is used.
+#[tokio::test(flavor = "multi_thread")]
+async fn topic_aliases_and_subscription_identifiers_end_the_session() {
+    let (facility, sender) = facility(&[]).await;
+    let topic = format!("grq/v1/{}/readings", sender.id);
+    let alias = [&wire::field(topic.as_bytes())[..], &[0, 7, 3, 0x23, 0, 1], b"{}"].concat();
+    let own = wire::field(format!("grq/v1/{}/results", sender.id).as_bytes());
+    let identifier = [&[0, 7, 2, 0x0b, 1][..], &own, &[1]].concat();
+    for (bytes, reason) in [(wire::packet(0x32, &alias), 0x94), (wire::packet(0x82, &identifier), 0xa1)] {
+        assert_eq!(after(&facility, &sender, 5, &bytes).await, Some(reason));
     }
 }
