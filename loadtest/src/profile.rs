@@ -256,6 +256,8 @@ pub struct Crowd {
     pub idle_sessions: u32,
     /// MQTT sessions that send a publish a few bytes at a time.
     pub slow_sessions: u32,
+    /// How long the server's memory is left to settle before and after the idle ones came. Seconds.
+    pub settle_s: f64,
     /// Whether the integrations of the idle sessions are suspended once the load has ended, and their end is timed.
     pub kick: bool,
 }

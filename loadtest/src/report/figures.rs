@@ -159,10 +159,11 @@ impl Figures {
         }
     }
 
-    /// Whether nothing was lost, doubled, wrong or miscounted.
+    /// Whether nothing was lost, doubled, wrong or miscounted, and no session outlived a suspend.
     #[must_use]
     pub fn promises_kept(&self) -> bool {
-        self.miscounted == 0 && self.facts.verdict.as_ref().is_none_or(Verdict::is_clean)
+        let barrier_held = self.facts.kick.is_none_or(|kick| kick.sessions_outliving == 0);
+        self.miscounted == 0 && barrier_held && self.facts.verdict.as_ref().is_none_or(Verdict::is_clean)
     }
 
     /// The figures that goals and medians speak of, by name. What was not measured is left out.
@@ -193,6 +194,7 @@ impl Figures {
         if let Some(kick) = &self.facts.kick {
             named.push(("kick_answered_ms", kick.answered_ms));
             named.push(("kick_ms", kick.answered_ms.max(kick.closed_ms)));
+            named.push(("kick_sessions_outliving", kick.sessions_outliving as f64));
         }
         if let Some(lag_us) = crate::report::goals::median(self.facts.lag_us.iter().map(|lag| *lag as f64).collect()) {
             named.push(("lag_p50_us", lag_us));

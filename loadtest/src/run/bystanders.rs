@@ -13,8 +13,6 @@ use crate::report::figures::Facts;
 
 /// The first few warm up what is made once, so that the rest shows the price of one more.
 const FIRST: u32 = 64;
-/// How long memory may take to settle, buffers of the connections included.
-const SETTLE: Duration = Duration::from_secs(5);
 
 /// Everybody.
 #[derive(Debug)]
@@ -35,13 +33,15 @@ impl Bystanders {
         let crowd = &job.profile.crowd;
         let (addr, path) = (job.connector.addr, &job.profile.server.path);
         let version = job.profile.mqtt.versions[0];
+        let settle = Duration::from_secs_f64(crowd.settle_s);
         let visits: Vec<Visit> = job.envelopes.iter().map(|envelope| Visit::http(addr, path, envelope)).collect();
         let (connections, bytes) =
-            weigh(watchman, crowd.idle_connections, |_, count| crowd::idle(addr, &visits, count))?;
+            weigh(watchman, settle, crowd.idle_connections, |_, count| crowd::idle(addr, &visits, count))?;
         facts.idle_connections = connections.len() as u64;
         facts.idle_connection_bytes = bytes;
-        let (sessions, bytes) =
-            weigh(watchman, crowd.idle_sessions, |names, count| visitor::idle(&job.gateways, version, names, count))?;
+        let (sessions, bytes) = weigh(watchman, settle, crowd.idle_sessions, |names, count| {
+            visitor::idle(&job.gateways, version, names, count)
+        })?;
         facts.idle_sessions = sessions.len() as u64;
         facts.idle_session_bytes = bytes;
 
@@ -69,6 +69,7 @@ impl Bystanders {
 /// Opens `count` with `open`, and says by how much the server's memory grew for each.
 fn weigh(
     watchman: &mut Watchman,
+    settle: Duration,
     count: u32,
     open: impl Fn(&str, u32) -> Result<Vec<TcpStream>>,
 ) -> Result<(Vec<TcpStream>, Option<f64>)> {
@@ -76,10 +77,10 @@ fn weigh(
         return Ok((Vec::new(), None));
     }
     let mut connections = open("first", FIRST)?;
-    std::thread::sleep(SETTLE);
+    std::thread::sleep(settle);
     let before = watchman.rss_bytes();
     connections.extend(open("idle", count)?);
-    std::thread::sleep(SETTLE);
+    std::thread::sleep(settle);
     let after = watchman.rss_bytes();
     Ok((connections, Some(after.saturating_sub(before) as f64 / f64::from(count))))
 }

@@ -2,6 +2,8 @@
 //! last socket is closed.
 
 use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -26,6 +28,8 @@ pub struct Kick {
     pub answered_ms: f64,
     /// Until the last socket was closed. Milliseconds.
     pub closed_ms: f64,
+    /// Sessions whose sockets were still open when the last suspend had been answered: there should be none.
+    pub sessions_outliving: u64,
 }
 
 /// Suspends all integrations of `estate`, one after the other, and watches `sessions` end.
@@ -42,14 +46,9 @@ pub(super) fn kick(
     drop_closed(&mut sessions)?;
     let standing = sessions.len() as u64;
     let begin = Instant::now();
-    let watching = std::thread::spawn(move || -> Result<Duration> {
-        while !sessions.is_empty() {
-            ensure!(begin.elapsed() < PATIENCE, "{} sessions outlived the suspend", sessions.len());
-            drop_closed(&mut sessions)?;
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        Ok(begin.elapsed())
-    });
+    let is_answered = Arc::new(AtomicBool::new(false));
+    let answered_yet = Arc::clone(&is_answered);
+    let watching = std::thread::spawn(move || watch(sessions, begin, &answered_yet));
     let mut sessions_cut = 0;
     for integration in &estate.integrations {
         let path = format!("/admin/v1/integrations/{}/suspend", integration.id);
@@ -58,11 +57,30 @@ pub(super) fn kick(
         sessions_cut += suspended["cut"]["sessions"].as_u64().context("the suspend does not say what it cut")?;
     }
     let answered = begin.elapsed();
-    let closed = watching.join().map_err(|_| anyhow!("the thread that watches the sessions panicked"))??;
+    is_answered.store(true, Ordering::Release);
+    let (closed, outliving) =
+        watching.join().map_err(|_| anyhow!("the thread that watches the sessions panicked"))??;
     Ok(Kick {
         sessions: standing,
         sessions_cut,
         answered_ms: answered.as_secs_f64() * 1e3,
         closed_ms: closed.as_secs_f64() * 1e3,
+        sessions_outliving: outliving,
     })
+}
+
+/// Watches until the last session is closed; says when that was, and how many were open in the first look after
+/// the suspend was answered.
+fn watch(mut sessions: Vec<TcpStream>, begin: Instant, is_answered: &AtomicBool) -> Result<(Duration, u64)> {
+    let mut outliving = None;
+    while !sessions.is_empty() {
+        ensure!(begin.elapsed() < PATIENCE, "{} sessions outlived the suspend", sessions.len());
+        let is_answered = is_answered.load(Ordering::Acquire);
+        drop_closed(&mut sessions)?;
+        if is_answered {
+            outliving.get_or_insert(sessions.len() as u64);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok((begin.elapsed(), outliving.unwrap_or(0)))
 }

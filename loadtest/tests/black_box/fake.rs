@@ -43,6 +43,8 @@ pub(crate) enum Wrong {
     AcksOutOfOrder,
     /// Over MQTT: results are never published.
     KeepsResults,
+    /// Over MQTT: a suspend is answered before the sessions have ended.
+    SuspendsLate,
 }
 
 #[derive(Default)]
@@ -53,6 +55,8 @@ struct State {
     batches: u64,
     integrations: HashMap<String, Vec<String>>,
     calls: Vec<String>,
+    /// Over MQTT.
+    sessions: Vec<tokio::task::AbortHandle>,
 }
 
 pub(crate) struct Fake {
@@ -118,6 +122,10 @@ async fn answer(
     let (head, body) = request.into_parts();
     let Ok(body) = body.collect().await else { return Err(std::io::ErrorKind::ConnectionReset.into()) };
     let body = body.to_bytes();
+    if head.uri.path().ends_with("/suspend") {
+        let sessions = mqtt::suspend(&state, wrong).await;
+        return Ok(reply(200, &json!({"status": "suspended", "cut": {"sessions": sessions, "requests": 0}})));
+    }
     let mut state = state.lock().unwrap();
     state.calls.push(format!("{} {}", head.method, head.uri.path()));
     let query = head.uri.query().unwrap_or_default();

@@ -169,6 +169,25 @@ fn a_publish_that_is_refused_and_stored_all_the_same_is_seen() {
 }
 
 #[test]
+fn idle_sessions_end_with_the_suspend_and_one_that_outlives_it_is_seen() {
+    for (wrong, outliving) in [(Wrong::Nothing, 0), (Wrong::SuspendsLate, 84)] {
+        let figures = drive_mqtt(wrong, |profile| {
+            profile.crowd.idle_sessions = 20;
+            profile.crowd.slow_sessions = 2;
+            profile.crowd.settle_s = 0.0;
+            profile.crowd.kick = true;
+        });
+        assert!(verdict(&figures).is_clean() && verdict(&figures).right > 500);
+        let kick = figures.facts.kick.unwrap();
+        // The first 64 stand for what is made once.
+        assert_eq!((figures.facts.idle_sessions_left, kick.sessions), (84, 84));
+        assert_eq!(kick.sessions_outliving, outliving);
+        assert_eq!(figures.promises_kept(), outliving == 0);
+        assert!(kick.sessions_cut >= 84 && kick.closed_ms > 0.0);
+    }
+}
+
+#[test]
 fn a_lost_reading_is_seen() {
     let figures = drive(Wrong::Loses, |_| ());
     assert!(verdict(&figures).lost >= 1 && !figures.promises_kept());

@@ -19,13 +19,37 @@ const RESULTS: &str = "grq/v1/i/results";
 pub(super) async fn serve(listener: TcpListener, state: Arc<Mutex<State>>, wrong: Wrong) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
-        let state = Arc::clone(&state);
-        drop(tokio::task::spawn(async move {
+        let shared = Arc::clone(&state);
+        let session = tokio::task::spawn(async move {
             let mut peer = Peer { stream, inbox: BytesMut::new(), out: BytesMut::new(), is_v5: false, held: None };
             // How a client's connection ends is seen by the client.
-            drop(peer.talk(&state, wrong).await);
-        }));
+            drop(peer.talk(&shared, wrong).await);
+        });
+        state.lock().unwrap().sessions.push(session.abort_handle());
     }
+}
+
+/// Ends all sessions, and says how many there were. An honest server does so before it answers.
+pub(super) async fn suspend(state: &Mutex<State>, wrong: Wrong) -> usize {
+    let sessions: Vec<_> = state.lock().unwrap().sessions.drain(..).filter(|session| !session.is_finished()).collect();
+    let count = sessions.len();
+    let end = async move {
+        for session in &sessions {
+            session.abort();
+        }
+        while sessions.iter().any(|session| !session.is_finished()) {
+            tokio::task::yield_now().await;
+        }
+    };
+    if wrong == Wrong::SuspendsLate {
+        drop(tokio::task::spawn(async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            end.await;
+        }));
+    } else {
+        end.await;
+    }
+    count
 }
 
 struct Peer {
@@ -49,7 +73,7 @@ struct Publish {
 /// What a payload over 3.1.1 says of whose its result is.
 #[derive(serde::Deserialize)]
 struct Addressed {
-    batch_id: String,
+    batch_id: Option<String>,
 }
 
 enum Request {
