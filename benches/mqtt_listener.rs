@@ -26,8 +26,7 @@ use sensorgate::{
     journal::LogJournal,
     listener::Port,
     model::{
-        ApiKey, ClientKey, IntegrationFacts, IntegrationId, KeyFact, OrganisationId, Scope, Status,
-        integration::RPM_MAX, topic,
+        ApiKey, ClientKey, IntegrationFacts, IntegrationId, KeyFact, OrganisationId, Scope, integration::RPM_MAX, topic,
     },
     mqtt::{Answering, Args, Edge, Framing, Intake},
     telemetry::health::Health,
@@ -78,17 +77,10 @@ fn door(config: &Config, keys: &std::path::Path) -> (Arc<Authenticator>, Vec<Cal
         let key = ApiKey::generate_with(getrandom::fill).expect("random bytes");
         let scopes = [Scope::SensorsWrite].into_iter().collect();
         registry.apply_integration(IntegrationFacts {
-            id,
             organisation_id,
-            status: Status::Active,
-            key_generation: 1,
-            scopes,
             rpm: RPM_MAX,
-            temporary_limit: None,
-            daily_quota: None,
-            backfill: None,
-            allowlist: None,
             client: Some(ClientKey { issuer: issuer.name().to_owned(), client_id: client_id.clone() }),
+            ..IntegrationFacts::assumed(id, scopes)
         });
         registry.apply_keys([KeyFact { hash: key.hash(), integration_id: id, generation: 1 }]);
         let token = issuer.sign(&client_id, scopes, now_us).expect("signed").access_token;

@@ -18,7 +18,7 @@ use sensorgate::{
         validate::{Judge, Rules, Verdict, Window},
     },
     model::{
-        IntegrationFacts, IntegrationId, OrganisationId, RequestId, ScopeSet, Status,
+        IntegrationFacts, IntegrationId, RequestId, ScopeSet,
         record::{self, RecordHeader},
     },
     spool,
@@ -78,19 +78,7 @@ fn submit(c: &mut Criterion, body: &str) {
     let mut config: spool::Config = batch::section("spool");
     config.sync = false;
     let (writer, mut reader) = spool::open(dir.path(), &config).expect("a spool");
-    let facts = IntegrationFacts {
-        id: IntegrationId::generate(),
-        organisation_id: OrganisationId::generate(),
-        status: Status::Active,
-        key_generation: 1,
-        scopes: ScopeSet::EMPTY,
-        rpm: 60,
-        temporary_limit: None,
-        daily_quota: None,
-        backfill: None,
-        allowlist: None,
-        client: None,
-    };
+    let facts = IntegrationFacts::assumed(IntegrationId::generate(), ScopeSet::EMPTY);
     let integration = Arc::new(Integration::new(facts));
     *integration.equipment.write() = batch::equipment(integration.facts().id);
     let principal = Principal::assumed(integration, IpAddr::V4(Ipv4Addr::LOCALHOST));

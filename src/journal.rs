@@ -1,6 +1,6 @@
-//! One record for each request of the integration API, over either transport, however it ended.
+//! One record for each request of the integration API, whichever way it came in, however it ended.
 //!
-//! Both edges write here and neither knows where records go.
+//! Both edges and the bridge write here, and none of them knows where records go.
 
 use std::{fmt, net::IpAddr, time::Duration};
 

@@ -73,8 +73,8 @@ impl Integration {
     }
 
     /// Sessions that are open.
-    #[must_use]
-    pub fn sessions_open(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn sessions_open(&self) -> usize {
         self.sessions.count()
     }
 

@@ -63,7 +63,7 @@ pub struct Session {
     pub addr: IpAddr,
     /// When the token ends, Unix seconds: the session may not outlive it (S190).
     pub token_expires_s: u64,
-    pub(super) generation: u64,
+    generation: u64,
     number: u64,
     live: Arc<Live>,
     end: watch::Receiver<Option<SessionEnd>>,
@@ -133,12 +133,6 @@ impl Session {
     pub(crate) fn assumed(integration: Arc<Integration>, addr: IpAddr, opening: &SessionRequest<'_>) -> Self {
         let principal = Principal::assumed(integration, addr);
         Sessions::open(&principal, opening, 0).expect("a test opens no more than it allows")
-    }
-
-    /// The client id of the CONNECT, unique within the integration.
-    #[must_use]
-    pub fn client_id(&self) -> &str {
-        &self.live.client_id
     }
 }
 
@@ -231,6 +225,7 @@ impl Sessions {
     }
 
     /// How many are open.
+    #[cfg(test)]
     pub(super) fn count(&self) -> usize {
         self.0.lock().by_number.len()
     }

@@ -135,7 +135,7 @@ mod tests {
     use super::*;
     use crate::{
         auth::{NotOpened, Pass, Principal, Session, SessionEnd, SessionRequest, session::Sessions},
-        model::{IntegrationId, OrganisationId, Scope, ScopeSet},
+        model::{IntegrationId, Scope, ScopeSet},
     };
 
     const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -157,19 +157,7 @@ mod tests {
     }
 
     fn facts(id: IntegrationId, status: Status, key_generation: u64) -> IntegrationFacts {
-        IntegrationFacts {
-            id,
-            organisation_id: OrganisationId::generate(),
-            status,
-            key_generation,
-            scopes: ScopeSet::EMPTY,
-            rpm: 60,
-            temporary_limit: None,
-            daily_quota: None,
-            backfill: None,
-            allowlist: None,
-            client: None,
-        }
+        IntegrationFacts { status, key_generation, ..IntegrationFacts::assumed(id, ScopeSet::EMPTY) }
     }
 
     // S112, S115, S116: a suspend returns only when the batch past the gate is done, and nobody passes after it.

@@ -13,12 +13,12 @@ use super::{
     meters::Meters,
     outbox::{Replies, Reply},
     refusal::{Lines, NotStored, Refusal},
-    seam::{Door, Intake},
+    seam::Door,
     turns::Turn,
 };
 use crate::{
     auth::{Call, Cause, Denial, Principal, RateState},
-    ingest::{BatchResult, Budget, BudgetPermit, Submission, Transport},
+    ingest::{BatchResult, Budget, BudgetPermit, Intake, Submission, Transport},
     journal::{BRIDGE_ROUTE, Journal, Record},
     model::{IntegrationId, ProblemCode, RequestId, Scope},
 };

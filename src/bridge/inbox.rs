@@ -15,11 +15,11 @@ use super::{
     link::{Link, Session},
     message::Message,
     meters::Meters,
-    seam::{Door, Intake},
+    seam::Door,
     status::Status,
     turns::Turns,
 };
-use crate::telemetry::task;
+use crate::{ingest::Intake, telemetry::task};
 
 /// Takes messages, one connection after the other.
 pub(super) struct Inbox<'a, D, I> {

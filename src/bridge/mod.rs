@@ -33,10 +33,10 @@ use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
 pub use error::Error;
-pub use seam::{Door, Intake};
+pub use seam::Door;
 
 use crate::{
-    ingest::Budget,
+    ingest::{Budget, Intake},
     journal::Journal,
     model::Backoff,
     telemetry::{health::Health, task},

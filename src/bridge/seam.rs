@@ -1,10 +1,9 @@
-//! What this room needs of auth and ingest, so that its own tests can stand at the broker's side with stand-ins behind.
+//! What this room needs of auth, so that its own tests can stand at the broker's side with stand-ins behind.
 
 use std::future::Future;
 
 use crate::{
     auth::{Authenticator, Call, Credential, Denial, Principal, RateState},
-    ingest::{BatchResult, Ingest, Refused, Submission},
     model::Scope,
 };
 
@@ -31,30 +30,5 @@ impl Door for Authenticator {
 
     fn admit(&self, principal: &Principal, scope: Scope, now_us: i64) -> Result<RateState, Denial> {
         self.admit(principal, Some(scope), now_us)
-    }
-}
-
-/// Takes batches in: [`Ingest`] in the service.
-pub trait Intake: Send + Sync + 'static {
-    /// Whether a batch could be made durable now.
-    ///
-    /// # Errors
-    /// 503.
-    fn ready(&self) -> Result<(), Refused>;
-    /// Judges a batch and makes the good part of it durable.
-    fn submit(
-        &self,
-        principal: &Principal,
-        submission: Submission,
-    ) -> impl Future<Output = Result<BatchResult, Refused>> + Send;
-}
-
-impl Intake for Ingest {
-    fn ready(&self) -> Result<(), Refused> {
-        self.admit()
-    }
-
-    async fn submit(&self, principal: &Principal, submission: Submission) -> Result<BatchResult, Refused> {
-        self.submit(principal, submission).await
     }
 }

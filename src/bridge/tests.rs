@@ -18,12 +18,12 @@ use tempfile::TempDir;
 use tokio::{sync::Semaphore, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Args, Bridge, Config, Door, Intake};
+use super::{Args, Bridge, Config, Door};
 use crate::{
     auth::{Call, Cause, Credential, Denial, Integration, Principal, RateState},
-    ingest::{BatchResult, Budget, Refused, Submission},
+    ingest::{BatchResult, Budget, Intake, Refused, Submission},
     journal::LogJournal,
-    model::{IntegrationFacts, IntegrationId, OrganisationId, ProblemCode, Scope, ScopeSet, Status, topic},
+    model::{IntegrationFacts, IntegrationId, ProblemCode, Scope, ScopeSet, topic},
     telemetry::{health::Health, task},
 };
 
@@ -200,19 +200,7 @@ impl Node {
 }
 
 fn facts() -> IntegrationFacts {
-    IntegrationFacts {
-        id: IntegrationId::generate(),
-        organisation_id: OrganisationId::generate(),
-        status: Status::Active,
-        key_generation: 1,
-        scopes: ScopeSet::EMPTY.with(Scope::SensorsWrite),
-        rpm: 60,
-        temporary_limit: None,
-        daily_quota: None,
-        backfill: None,
-        allowlist: None,
-        client: None,
-    }
+    IntegrationFacts::assumed(IntegrationId::generate(), ScopeSet::EMPTY.with(Scope::SensorsWrite))
 }
 
 /// Waits until `condition` holds.

@@ -21,12 +21,12 @@ use super::{
     instruments::{Instruments, READINGS_ROUTE},
     refusal::Refusal,
     reply::ReplyBody,
-    seam::{Door, Intake},
+    seam::Door,
     surface::{Route, Routes, Surface, is_bare},
 };
 use crate::{
     auth::{Call, Principal},
-    ingest::Budget,
+    ingest::{Budget, Intake},
     journal::Journal,
     listener::{self, Peer, Port},
     model::ProblemCode,

@@ -30,7 +30,7 @@ pub use config::Config;
 pub use edge::{Args, Edge};
 pub use idempotency::Idempotency;
 pub use openapi::openapi;
-pub use seam::{Door, Intake};
+pub use seam::Door;
 pub use surface::{OpenRoutes, Resource, Surface};
 
 use std::path::PathBuf;

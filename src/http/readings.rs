@@ -18,11 +18,11 @@ use super::{
     instruments::READINGS_ROUTE,
     refusal::Refusal,
     reply::{ReplyBody, full},
-    seam::{Door, Intake},
+    seam::Door,
 };
 use crate::{
     auth::Principal,
-    ingest::{BatchResult, Refused, Submission, Transport},
+    ingest::{BatchResult, Intake, Refused, Submission, Transport},
     model::{ProblemCode, RequestId},
 };
 

@@ -1,4 +1,4 @@
-//! What this room needs of auth and ingest, so that its own tests can stand at the socket with stand-ins behind it.
+//! What this room needs of auth, so that its own tests can stand at the socket with stand-ins behind it.
 
 use std::{future::Future, net::IpAddr};
 
@@ -6,7 +6,6 @@ use http::HeaderMap;
 
 use crate::{
     auth::{Authenticator, Call, Denial, Principal, RateState},
-    ingest::{BatchResult, Ingest, Refused, Submission},
     model::Scope,
 };
 
@@ -41,30 +40,5 @@ impl Door for Authenticator {
 
     fn admit(&self, principal: &Principal, scope: Option<Scope>, now_us: i64) -> Result<RateState, Denial> {
         self.admit(principal, scope, now_us)
-    }
-}
-
-/// Takes batches in: [`Ingest`] in the service.
-pub trait Intake: Send + Sync + 'static {
-    /// Whether a batch could be made durable now; asked before its body is read.
-    ///
-    /// # Errors
-    /// 503.
-    fn ready(&self) -> Result<(), Refused>;
-    /// Judges a batch and makes the good part of it durable.
-    fn submit(
-        &self,
-        principal: &Principal,
-        submission: Submission,
-    ) -> impl Future<Output = Result<BatchResult, Refused>> + Send;
-}
-
-impl Intake for Ingest {
-    fn ready(&self) -> Result<(), Refused> {
-        self.admit()
-    }
-
-    async fn submit(&self, principal: &Principal, submission: Submission) -> Result<BatchResult, Refused> {
-        self.submit(principal, submission).await
     }
 }

@@ -19,15 +19,13 @@ use parking_lot::Mutex;
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{Args, Config, Door, Edge, Idempotency, Intake, Surface};
+use super::{Args, Config, Door, Edge, Idempotency, Surface};
 use crate::{
     auth::{Call, Cause, ClientAddr, Denial, Integration, Principal, RateState},
-    ingest::{BatchResult, Budget, Refused, Submission},
+    ingest::{BatchResult, Budget, Intake, Refused, Submission},
     journal::{Journal, Record},
     listener::{self, Port},
-    model::{
-        EntryCode, IntegrationFacts, IntegrationId, OrganisationId, ProblemCode, RequestId, Scope, ScopeSet, Status,
-    },
+    model::{EntryCode, IntegrationFacts, IntegrationId, ProblemCode, RequestId, Scope, ScopeSet},
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -241,19 +239,7 @@ impl TestEdge {
 }
 
 fn facts() -> IntegrationFacts {
-    IntegrationFacts {
-        id: IntegrationId::generate(),
-        organisation_id: OrganisationId::generate(),
-        status: Status::Active,
-        key_generation: 1,
-        scopes: ScopeSet::EMPTY.with(Scope::SensorsWrite),
-        rpm: 60,
-        temporary_limit: None,
-        daily_quota: None,
-        backfill: None,
-        allowlist: None,
-        client: None,
-    }
+    IntegrationFacts::assumed(IntegrationId::generate(), ScopeSet::EMPTY.with(Scope::SensorsWrite))
 }
 
 /// Waits until `condition` holds.

@@ -6,6 +6,7 @@
 
 pub mod budget;
 pub mod config;
+mod intake;
 mod outcome;
 pub mod parse;
 mod persist;
@@ -17,6 +18,7 @@ pub mod validate;
 
 pub use budget::{Budget, BudgetPermit};
 pub use config::{Config, MetricConfig, MetricsConfig};
+pub use intake::Intake;
 pub use result::{BatchResult, EntryError};
 pub use submission::{Refused, Submission, Transport};
 pub use submit::Ingest;

@@ -106,6 +106,28 @@ pub struct IntegrationFacts {
     pub client: Option<ClientKey>,
 }
 
+impl IntegrationFacts {
+    /// An Active integration of nobody, in its first generation, with the default limit, for benches and tests of
+    /// rooms that have no control plane.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn assumed(id: IntegrationId, scopes: ScopeSet) -> Self {
+        Self {
+            id,
+            organisation_id: OrganisationId::generate(),
+            status: Status::Active,
+            key_generation: 1,
+            scopes,
+            rpm: 60,
+            temporary_limit: None,
+            daily_quota: None,
+            backfill: None,
+            allowlist: None,
+            client: None,
+        }
+    }
+}
+
 /// The immutable fact behind a key: whose it is, and which of its keys. Also true of dead keys, so that the log can
 /// say `key_superseded` (S203).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -37,7 +37,7 @@ use crate::{
     control::{Change, ChangeListener, Cut},
     ingest::{BatchResult, Budget, Refused, Submission},
     journal::{Journal, Record},
-    model::{IntegrationFacts, IntegrationId, OrganisationId, ProblemCode, Scope, Status, topic},
+    model::{IntegrationFacts, IntegrationId, ProblemCode, Scope, ScopeSet, Status, topic},
     telemetry::task,
 };
 
@@ -195,19 +195,7 @@ struct Bench {
 }
 
 fn active(id: IntegrationId) -> IntegrationFacts {
-    IntegrationFacts {
-        id,
-        organisation_id: OrganisationId::generate(),
-        status: Status::Active,
-        key_generation: 1,
-        scopes: [Scope::SensorsWrite].into_iter().collect(),
-        rpm: 60,
-        temporary_limit: None,
-        daily_quota: None,
-        backfill: None,
-        allowlist: None,
-        client: None,
-    }
+    IntegrationFacts::assumed(id, ScopeSet::EMPTY.with(Scope::SensorsWrite))
 }
 
 impl Bench {

@@ -3,16 +3,12 @@
 use std::{fs, path::PathBuf, process::Command};
 
 use reqwest::Method;
-use serde_json::json;
 
 use crate::support::{Facility, Integration, batch, facility::send, now_s};
 
 async fn facility(variables: &[(&str, &str)]) -> (Facility, Integration) {
     let facility = Facility::with(variables).await;
-    let sender = facility.active(&["sensors:write"]).await;
-    facility.sensor(&sender, "s").await;
-    let path = format!("/admin/v1/integrations/{}", sender.id);
-    facility.admin(&facility.alice, Method::PATCH, &path, Some(json!({"rate_limit_rpm": 10_000}))).await.expect(200);
+    let sender = facility.busy_sender().await;
     (facility, sender)
 }
 

@@ -5,16 +5,9 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-use reqwest::Method;
 use serde_json::json;
 
 use crate::support::{Facility, Integration, batch, now_s};
-
-async fn raise_limit(facility: &Facility, sender: &Integration) {
-    let path = format!("/admin/v1/integrations/{}", sender.id);
-    let body = json!({"rate_limit_rpm": 10_000});
-    facility.admin(&facility.alice, Method::PATCH, &path, Some(body)).await.expect(200);
-}
 
 /// Sixteen writers that post one reading after the other until told to stop. Gives how many were accepted by
 /// requests that started after the barrier.
@@ -56,7 +49,7 @@ async fn facility() -> (Arc<Facility>, Integration) {
     let facility = Facility::with(&[("SENSORGATE__AUTH__FAILURES_PER_MINUTE", "1000000")]).await;
     let sender = facility.active(&["sensors:write"]).await;
     facility.sensor(&sender, "s").await;
-    raise_limit(&facility, &sender).await;
+    facility.limit(&sender, 10_000).await;
     (Arc::new(facility), sender)
 }
 

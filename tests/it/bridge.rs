@@ -37,15 +37,6 @@ async fn node(url: &str, more: &[(&'static str, &str)]) -> Facility {
     Facility::with(&variables).await
 }
 
-async fn sender(facility: &Facility) -> Integration {
-    let sender = facility.active(&["sensors:write"]).await;
-    facility.sensor(&sender, "s").await;
-    let path = format!("/admin/v1/integrations/{}", sender.id);
-    let body = json!({"rate_limit_rpm": 10_000});
-    facility.admin(&facility.alice, Method::PATCH, &path, Some(body)).await.expect(200);
-    sender
-}
-
 /// Waits until `/readyz` has this status; its text.
 async fn ready(facility: &Facility, status: u16) -> String {
     for _ in 0..600 {
@@ -63,7 +54,7 @@ async fn ready(facility: &Facility, status: u16) -> String {
 async fn the_documented_line_stores_a_batch() {
     let Some(broker) = Mosquitto::start() else { return };
     let facility = node(&broker.url(), &[]).await;
-    let sender = sender(&facility).await;
+    let sender = facility.busy_sender().await;
     ready(&facility, 200).await;
     let mut gateway = Gateway::connect(broker.port, "listener", Some(&results(&sender))).await;
     let file = broker.folder().join("batch.json");
@@ -87,7 +78,7 @@ async fn the_documented_line_stores_a_batch() {
 /// keys. Spool, store and client id are its own.
 async fn two_nodes(url: &str) -> ([Facility; 2], Integration) {
     let mut first = node(url, &[]).await;
-    let sender = sender(&first).await;
+    let sender = first.busy_sender().await;
     assert!(first.server.terminate().success());
     let variables = settings(url);
     let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -201,7 +192,7 @@ async fn a_killed_node_loses_nothing_with_rumqttd() {
 async fn a_stop_and_a_restart_of_the_broker_lose_nothing() {
     let Some(mut broker) = Mosquitto::start() else { return };
     let mut facility = node(&broker.url(), &[]).await;
-    let sender = sender(&facility).await;
+    let sender = facility.busy_sender().await;
     ready(&facility, 200).await;
     let mut gateway = Gateway::connect(broker.port, "gateway", None).await;
     let first_s = now_s() - 100_000;
@@ -230,7 +221,7 @@ async fn a_stop_and_a_restart_of_the_broker_lose_nothing() {
 async fn a_leaving_node_empties_its_queue() {
     let Some(broker) = Mosquitto::start() else { return };
     let mut facility = node(&broker.url(), &[]).await;
-    let sender = sender(&facility).await;
+    let sender = facility.busy_sender().await;
     ready(&facility, 200).await;
     assert!(facility.server.terminate().success());
     let mut gateway = Gateway::connect(broker.port, "gateway", None).await;
@@ -258,7 +249,7 @@ async fn a_dead_broker_at_the_start_stops_nothing_else() {
     let Some(mut broker) = Mosquitto::start() else { return };
     broker.stop();
     let facility = node(&broker.url(), &[]).await;
-    let sender = sender(&facility).await;
+    let sender = facility.busy_sender().await;
     let reasons = ready(&facility, 503).await;
     assert!(reasons.contains("bridge") && reasons.contains(&broker.url()), "{reasons}");
     facility.ingest(&sender, &batch("s", 3, now_s())).await.expect(200);
@@ -274,7 +265,7 @@ async fn a_dead_broker_at_the_start_stops_nothing_else() {
 async fn a_result_carries_correlation_data_to_the_response_topic() {
     let Some(broker) = Mosquitto::start() else { return };
     let facility = node(&broker.url(), &[]).await;
-    let sender = sender(&facility).await;
+    let sender = facility.busy_sender().await;
     ready(&facility, 200).await;
     let mut gateway = Gateway::connect(broker.port, "gateway", Some(&format!("{}/#", results(&sender)))).await;
     let below = format!("{}/gateway-1", results(&sender));
@@ -300,7 +291,7 @@ async fn a_result_carries_correlation_data_to_the_response_topic() {
 async fn who_may_not_is_acknowledged_logged_and_not_stored() {
     let Some(broker) = Mosquitto::start() else { return };
     let mut facility = node(&broker.url(), &[]).await;
-    let (sender, other) = (sender(&facility).await, facility.active(&["sensors:write"]).await);
+    let (sender, other) = (facility.busy_sender().await, facility.active(&["sensors:write"]).await);
     facility.sensor(&other, "s").await;
     ready(&facility, 200).await;
     let mut gateway = Gateway::connect(broker.port, "gateway", Some("grq/v1/+/results/#")).await;
@@ -341,7 +332,7 @@ async fn who_may_not_is_acknowledged_logged_and_not_stored() {
 async fn a_suspend_is_a_barrier_behind_a_broker() {
     let Some(broker) = Mosquitto::start() else { return };
     let facility = node(&broker.url(), &[]).await;
-    let sender = sender(&facility).await;
+    let sender = facility.busy_sender().await;
     ready(&facility, 200).await;
     let gateway = Gateway::connect(broker.port, "gateway", None).await;
     let publishing = publish_batches(&gateway, &sender, now_s() - 100_000, 0..600);
@@ -367,7 +358,7 @@ async fn a_suspend_is_a_barrier_behind_a_broker() {
 async fn a_bad_gateway_shuts_no_other_out_and_the_allowlist_means_the_broker() {
     let Some(broker) = Mosquitto::start() else { return };
     let facility = node(&broker.url(), &[("SENSORGATE__AUTH__FAILURES_PER_MINUTE", "2")]).await;
-    let sender = sender(&facility).await;
+    let sender = facility.busy_sender().await;
     ready(&facility, 200).await;
     let mut gateway = Gateway::connect(broker.port, "gateway", Some(&results(&sender))).await;
     let nobody = Integration { token: "a.b.c".to_owned(), ..sender.clone() };
@@ -394,7 +385,7 @@ async fn a_full_disk_keeps_messages_at_the_broker() {
     let full = ("SENSORGATE__SPOOL__FREE_DISK_BYTES_MIN", "1125899906842624");
     let mut facility = node(&broker.url(), &[full, ("SENSORGATE__BRIDGE__HOLD_MS", "200")]).await;
     facility.server.expect_error("free disk");
-    let sender = sender(&facility).await;
+    let sender = facility.busy_sender().await;
     let mut gateway = Gateway::connect(broker.port, "gateway", None).await;
     until_metric(&facility, "sensorgate_bridge_connections_total", "", 1.0).await;
     gateway.send(&sender, &batch("s", 10, now_s())).await;

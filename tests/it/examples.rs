@@ -9,13 +9,10 @@ use std::{
 
 use serde_json::json;
 
-use crate::{
-    mqtt_clients::limit,
-    support::{
-        Facility, Integration, mosquitto,
-        mqtt::{Library, python},
-        now_s,
-    },
+use crate::support::{
+    Facility, Integration, mosquitto,
+    mqtt::{Library, python},
+    now_s,
 };
 
 const EXTERNAL_ID: &str = "BLW-TEMP-1";
@@ -29,7 +26,7 @@ async fn demo(variables: &[(&str, &str)]) -> (Facility, Integration, Vec<(&'stat
     let facility = Facility::with(variables).await;
     let sender = facility.active(&["sensors:write"]).await;
     facility.sensor(&sender, EXTERNAL_ID).await;
-    limit(&facility, &sender, 10_000).await;
+    facility.limit(&sender, 10_000).await;
     let (host, port) = facility.server.mqtt_authority().rsplit_once(':').expect("host and port");
     let settings = vec![
         ("MQTT_URL", facility.server.mqtt_url.clone()),

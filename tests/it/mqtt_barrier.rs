@@ -21,13 +21,7 @@ const BAD_CREDENTIALS: u8 = 0x86;
 
 async fn facility() -> (Facility, Integration, Integration) {
     let facility = Facility::with(&[("SENSORGATE__AUTH__FAILURES_PER_MINUTE", "1000000")]).await;
-    let (one, other) = (facility.active(&["sensors:write"]).await, facility.active(&["sensors:write"]).await);
-    for sender in [&one, &other] {
-        facility.sensor(sender, "s").await;
-        let path = format!("/admin/v1/integrations/{}", sender.id);
-        let limit = Some(json!({"rate_limit_rpm": 10_000}));
-        facility.admin(&facility.alice, Method::PATCH, &path, limit).await.expect(200);
-    }
+    let (one, other) = (facility.busy_sender().await, facility.busy_sender().await);
     (facility, one, other)
 }
 

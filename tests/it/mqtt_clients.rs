@@ -15,21 +15,8 @@ use crate::support::{
 /// A facility with an integration that may send as often as it likes, and its sensor `s`.
 pub(super) async fn facility(variables: &[(&str, &str)]) -> (Facility, Integration) {
     let facility = Facility::with(variables).await;
-    let sender = sender(&facility).await;
+    let sender = facility.busy_sender().await;
     (facility, sender)
-}
-
-/// One more such integration.
-pub(super) async fn sender(facility: &Facility) -> Integration {
-    let sender = facility.active(&["sensors:write"]).await;
-    facility.sensor(&sender, "s").await;
-    limit(facility, &sender, 10_000).await;
-    sender
-}
-
-pub(super) async fn limit(facility: &Facility, sender: &Integration, rpm: u32) {
-    let path = format!("/admin/v1/integrations/{}", sender.id);
-    facility.admin(&facility.alice, Method::PATCH, &path, Some(json!({"rate_limit_rpm": rpm}))).await.expect(200);
 }
 
 fn without_request_id(mut body: Value) -> Value {
@@ -100,7 +87,7 @@ async fn every_library_gets_the_receipts_of_the_table() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_response_topic_and_correlation_data_come_back() {
     let (facility, sender) = facility(&[]).await;
-    let other = self::sender(&facility).await;
+    let other = facility.busy_sender().await;
     for library in Library::available() {
         let mut gateway = Gateway::open(library, 5, &facility.server, &sender, "gateway").await;
         let mut stranger = Gateway::open(library, 5, &facility.server, &other, "gateway").await;

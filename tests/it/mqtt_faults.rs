@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use crate::{
-    mqtt_clients::{facility, sender},
+    mqtt_clients::facility,
     support::{
         Facility, Integration, batch,
         mqtt::{Connect, Gateway, Library, PATIENCE, VERSIONS},
@@ -313,7 +313,7 @@ async fn tbmq_320_nothing_is_skipped_after_offline_time() {
 #[tokio::test(flavor = "multi_thread")]
 async fn emqx_1350_a_revoked_integration_has_no_living_connection() {
     let (facility, victim) = facility(&[]).await;
-    let other = sender(&facility).await;
+    let other = facility.busy_sender().await;
     let mut neighbour = Gateway::open(Library::Rumqttc, 5, &facility.server, &other, "gateway-0").await;
     let mut gateways = Vec::new();
     for library in Library::available() {

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use crate::{
-    mqtt_clients::{facility, sender},
+    mqtt_clients::facility,
     support::{
         Facility, Integration, batch,
         mqtt::{Gateway, Library},
@@ -38,7 +38,7 @@ struct Bystander {
 
 impl Bystander {
     async fn start(facility: &Facility) -> Self {
-        let integration = sender(facility).await;
+        let integration = facility.busy_sender().await;
         let mut gateway = Gateway::open(Library::Rumqttc, 5, &facility.server, &integration, "bystander").await;
         let (stop, rounds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let (stopped, counted) = (stop.clone(), rounds.clone());

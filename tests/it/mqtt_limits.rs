@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::{
-    mqtt_clients::{facility, limit},
+    mqtt_clients::facility,
     support::{
         Facility, Integration, batch,
         issuer::{self, Issuer},
@@ -24,7 +24,7 @@ const SLOWED: std::ops::Range<u128> = 800..4_000;
 #[tokio::test(flavor = "multi_thread")]
 async fn http_and_mqtt_share_one_window() {
     let (facility, sender) = facility(&[]).await;
-    limit(&facility, &sender, 20).await;
+    facility.limit(&sender, 20).await;
     let mut five = Gateway::open(Library::Rumqttc, 5, &facility.server, &sender, "five").await;
     let body = batch("s", 1, now_s());
     for n in 0..10 {
@@ -49,7 +49,7 @@ async fn http_and_mqtt_share_one_window() {
         .await;
     let answer = wire.packet().await.expect("a PINGRESP");
     assert_eq!(answer.kind(), wire::PINGRESP);
-    limit(&facility, &sender, 22).await;
+    facility.limit(&sender, 22).await;
     let answer = facility.ingest(&sender, &body).await.expect(200);
     assert_eq!(answer.header("x-ratelimit-remaining"), Some("1"));
     assert_eq!(five.exchange(&body).await.0, 0);

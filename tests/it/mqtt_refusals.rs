@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::{
-    mqtt_clients::{facility, sender},
+    mqtt_clients::facility,
     support::{
         Facility, Integration, batch,
         mqtt::{Connect, Gateway, Library, Publish, VERSIONS},
@@ -29,7 +29,7 @@ fn refused_topics(own: &Integration, other: &Integration) -> [String; 8] {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_publish_to_any_other_topic_is_refused() {
     let (facility, sender) = facility(&[]).await;
-    let other = self::sender(&facility).await;
+    let other = facility.busy_sender().await;
     let payload = batch("s", 1, now_s()).to_string();
     for library in Library::available() {
         let mut gateway = Gateway::open(library, 5, &facility.server, &sender, "gateway").await;
@@ -57,7 +57,7 @@ async fn a_publish_to_any_other_topic_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_subscription_to_anything_but_the_own_results_is_refused() {
     let (facility, sender) = facility(&[]).await;
-    let other = self::sender(&facility).await;
+    let other = facility.busy_sender().await;
     for library in Library::available() {
         for (version, refusal) in [(4, 0x80), (5, 0x87)] {
             let mut gateway = Gateway::open(library, version, &facility.server, &sender, "gateway").await;
@@ -142,7 +142,7 @@ async fn a_connect_with_a_will_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_right_pair_of_credentials_connects() {
     let (facility, sender) = facility(&[("SENSORGATE__AUTH__FAILURES_PER_MINUTE", "10000")]).await;
-    let other = self::sender(&facility).await;
+    let other = facility.busy_sender().await;
     let reader = facility.active(&["equipment:read"]).await;
     let good = |version| Connect::to(&facility.server.mqtt_url, version, &sender, "gateway");
     let some = |text: &str| Some(text.to_owned());
@@ -183,7 +183,7 @@ async fn only_the_right_pair_of_credentials_connects() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_client_id_takes_over_within_its_integration_only() {
     let (facility, sender) = facility(&[]).await;
-    let other = self::sender(&facility).await;
+    let other = facility.busy_sender().await;
     for library in Library::available() {
         let mut stranger = Gateway::open(library, 5, &facility.server, &other, "gateway").await;
         for (version, reason) in [(5, Some(0x8e)), (4, None)] {

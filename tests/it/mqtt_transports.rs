@@ -9,7 +9,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    mqtt_clients::{facility, limit, sender},
+    mqtt_clients::facility,
     support::{
         Facility, Integration, batch, mosquitto,
         mqtt::{Connect, Gateway, Library, VERSIONS},
@@ -146,7 +146,7 @@ fn publish(options: &[String], more: &[&str], input: &str) -> Output {
 #[tokio::test(flavor = "multi_thread")]
 async fn mosquitto_pub_and_sub_work() {
     let (facility, sender) = facility(&[]).await;
-    let other = self::sender(&facility).await;
+    let other = facility.busy_sender().await;
     for version in VERSIONS {
         let Some(mut listening) = Listening::start(&facility, &sender, version) else { return };
         listening.is_listening(&facility, &sender).await;
@@ -173,7 +173,7 @@ async fn mosquitto_pub_and_sub_work() {
         assert!(!done.status.success(), "{done:?}");
     }
     assert_eq!(facility.stored(&sender, "s", "temperature", 400).await.len(), 400);
-    limit(&facility, &sender, 1).await;
+    facility.limit(&sender, 1).await;
     let done = publish(
         &login(&facility, &sender, 5),
         &["-q", "1", "-t", &format!("grq/v1/{}/readings", sender.id), "-m", "{}"],

@@ -2,17 +2,15 @@
 
 use std::sync::Arc;
 
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use serde_json::json;
+use tokio::{sync::RwLock, task::JoinHandle};
 
 use crate::support::{Facility, Integration, batch, now_s};
 
 async fn facility() -> (Facility, Integration) {
     let facility = Facility::new().await;
-    let sender = facility.active(&["sensors:write"]).await;
-    facility.sensor(&sender, "s").await;
-    let path = format!("/admin/v1/integrations/{}", sender.id);
-    facility.admin(&facility.alice, Method::PATCH, &path, Some(json!({"rate_limit_rpm": 10_000}))).await.expect(200);
+    let sender = facility.busy_sender().await;
     (facility, sender)
 }
 
@@ -32,32 +30,45 @@ async fn what_was_answered_survives_a_kill() {
     assert!(stored.windows(2).all(|pair| pair[0].0 + 1 == pair[1].0));
 }
 
+/// Eight writers of `batches` batches each, from `first_s` on. Each ends when it is not answered any more or with the
+/// `last` status, and gives the seconds of the newest readings that were acked. Another status than 200 is a failure.
+fn writers(
+    facility: &Arc<RwLock<Facility>>,
+    sender: &Integration,
+    batches: i64,
+    first_s: i64,
+    last: Option<StatusCode>,
+) -> Vec<JoinHandle<Vec<i64>>> {
+    let writer = |writer: i64| {
+        let (facility, sender) = (facility.clone(), sender.clone());
+        async move {
+            let mut acked = Vec::new();
+            for n in 0..batches {
+                let last_s = first_s + (writer * batches + n) * 10 + 9;
+                let facility = facility.read().await;
+                let request = facility.request(&sender, Method::POST, "/v1/sensors/readings");
+                match request.json(&batch("s", 10, last_s)).send().await {
+                    Ok(answer) if answer.status() == 200 => acked.push(last_s),
+                    Ok(answer) if Some(answer.status()) == last => break,
+                    Ok(answer) => panic!("{}", answer.status()),
+                    Err(_) => break,
+                }
+            }
+            acked
+        }
+    };
+    #[allow(clippy::disallowed_methods, reason = "a test's own task")]
+    (0..8).map(|number| tokio::spawn(writer(number))).collect()
+}
+
 // S262: killed at random under load: every acked reading is there once; of the others none is there twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn kills_under_load_lose_and_double_nothing() {
     let (facility, sender) = facility().await;
-    let (first_s, facility) = (now_s() - 100_000, Arc::new(tokio::sync::RwLock::new(facility)));
+    let (first_s, facility) = (now_s() - 100_000, Arc::new(RwLock::new(facility)));
     let mut acked: Vec<i64> = Vec::new();
     for round in 0..3 {
-        let mut writers = Vec::new();
-        for writer in 0..8 {
-            let (facility, sender) = (facility.clone(), sender.clone());
-            #[allow(clippy::disallowed_methods)]
-            writers.push(tokio::spawn(async move {
-                let mut acked = Vec::new();
-                for n in 0..400 {
-                    let last_s = first_s + (round * 8 + writer) * 4_000 + n * 10 + 9;
-                    let facility = facility.read().await;
-                    let request = facility.request(&sender, Method::POST, "/v1/sensors/readings");
-                    match request.json(&batch("s", 10, last_s)).send().await {
-                        Ok(answer) if answer.status() == 200 => acked.push(last_s),
-                        Ok(answer) => panic!("{}", answer.status()),
-                        Err(_) => break,
-                    }
-                }
-                acked
-            }));
-        }
+        let writers = writers(&facility, &sender, 400, first_s + round * 8 * 4_000, None);
         tokio::time::sleep(std::time::Duration::from_millis(300)).await;
         let id = facility.read().await.server.id();
         assert!(std::process::Command::new("kill").args(["-9", &id.to_string()]).status().unwrap().success());
@@ -81,27 +92,8 @@ async fn kills_under_load_lose_and_double_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_termination_under_load_loses_nothing() {
     let (facility, sender) = facility().await;
-    let (first_s, facility) = (now_s() - 100_000, Arc::new(tokio::sync::RwLock::new(facility)));
-    let mut writers = Vec::new();
-    for writer in 0..8 {
-        let (facility, sender) = (facility.clone(), sender.clone());
-        #[allow(clippy::disallowed_methods)]
-        writers.push(tokio::spawn(async move {
-            let mut acked = Vec::new();
-            for n in 0..1_000 {
-                let last_s = first_s + writer * 10_000 + n * 10 + 9;
-                let facility = facility.read().await;
-                let request = facility.request(&sender, Method::POST, "/v1/sensors/readings");
-                match request.json(&batch("s", 10, last_s)).send().await {
-                    Ok(answer) if answer.status() == 200 => acked.push(last_s),
-                    Ok(answer) if answer.status() == 503 => break,
-                    Ok(answer) => panic!("{}", answer.status()),
-                    Err(_) => break,
-                }
-            }
-            acked
-        }));
-    }
+    let (first_s, facility) = (now_s() - 100_000, Arc::new(RwLock::new(facility)));
+    let writers = writers(&facility, &sender, 1_000, first_s, Some(StatusCode::SERVICE_UNAVAILABLE));
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     facility.read().await.server.signal("TERM");
     let mut acked: Vec<i64> = Vec::new();

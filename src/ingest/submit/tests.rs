@@ -11,7 +11,7 @@ use crate::{
     ingest::config::tests::{shipped, shipped_table},
     model::{
         EntryCode, EquipmentFacts, EquipmentId, EquipmentKind, EquipmentNumber, IntegrationFacts, IntegrationId,
-        OrganisationId, Reading, ScopeSet, Status,
+        Reading, ScopeSet, Status,
     },
     spool,
 };
@@ -36,19 +36,7 @@ fn spool_config() -> spool::Config {
 }
 
 fn facts(status: Status, key_generation: u64) -> IntegrationFacts {
-    IntegrationFacts {
-        id: IntegrationId::generate(),
-        organisation_id: OrganisationId::generate(),
-        status,
-        key_generation,
-        scopes: ScopeSet::EMPTY,
-        rpm: 60,
-        temporary_limit: None,
-        daily_quota: None,
-        backfill: None,
-        allowlist: None,
-        client: None,
-    }
+    IntegrationFacts { status, key_generation, ..IntegrationFacts::assumed(IntegrationId::generate(), ScopeSet::EMPTY) }
 }
 
 impl House {

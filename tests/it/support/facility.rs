@@ -153,6 +153,20 @@ impl Facility {
         made.json["id"].as_str().expect("an id").to_owned()
     }
 
+    /// An active integration that may send, with the sensor `s` and the highest limit.
+    pub async fn busy_sender(&self) -> Integration {
+        let sender = self.active(&["sensors:write"]).await;
+        self.sensor(&sender, "s").await;
+        self.limit(&sender, 10_000).await;
+        sender
+    }
+
+    /// Sets an integration's requests a minute.
+    pub async fn limit(&self, integration: &Integration, rpm: u32) {
+        let path = format!("/admin/v1/integrations/{}", integration.id);
+        self.admin(&self.alice, Method::PATCH, &path, Some(json!({"rate_limit_rpm": rpm}))).await.expect(200);
+    }
+
     /// A request to the integration API with both credentials.
     pub fn request(&self, integration: &Integration, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.client
