@@ -9,7 +9,14 @@ use super::Error;
 /// Held while the spool is open.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: fs::File,
+    file: fs::File,
+}
+
+impl Drop for Lock {
+    /// Closing the file would do, but not while a process that is just being started still has a copy of it.
+    fn drop(&mut self) {
+        drop(self.file.unlock());
+    }
 }
 
 impl Lock {
@@ -23,7 +30,7 @@ impl Lock {
         let file =
             fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(lock)?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => Ok(Self { file }),
             Err(Errno::WOULDBLOCK) => Err(Error::InUse { path: dir.to_owned() }),
             Err(errno) => Err(lock(errno.into())),
         }

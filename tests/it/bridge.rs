@@ -6,6 +6,7 @@ use std::{
     ops::Range,
     path::Path,
     process::Command,
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -335,17 +336,29 @@ async fn a_suspend_is_a_barrier_behind_a_broker() {
     let sender = facility.busy_sender().await;
     ready(&facility, 200).await;
     let gateway = Gateway::connect(broker.port, "gateway", None).await;
-    let publishing = publish_batches(&gateway, &sender, now_s() - 100_000, 0..600);
+    let (first_s, has_returned) = (now_s() - 100_000, AtomicBool::new(false));
+    // Until the suspend has returned, however fast this machine is, and on after it.
+    let publishing = async {
+        let mut sent = 0;
+        while !has_returned.load(Ordering::Acquire) {
+            publish_batches(&gateway, &sender, first_s, sent..sent + 10).await;
+            sent += 10;
+        }
+        publish_batches(&gateway, &sender, first_s, sent..sent + 100).await;
+        (sent + 100) as f64
+    };
     let suspending = async {
         until_metric(&facility, "sensorgate_bridge_messages_total", "judged", 100.0).await;
         let path = format!("/admin/v1/integrations/{}/suspend", sender.id);
         facility.post(&path, json!({"reason": "drill"})).await.expect(200);
-        metric(&facility, "sensorgate_spool_appended_records_total", "").await
+        let at_return = metric(&facility, "sensorgate_spool_appended_records_total", "").await;
+        has_returned.store(true, Ordering::Release);
+        at_return
     };
-    let ((), at_return) = tokio::join!(publishing, suspending);
+    let (sent, at_return) = tokio::join!(publishing, suspending);
     let total = async |outcome| metric(&facility, "sensorgate_bridge_messages_total", outcome).await;
     let deadline = Instant::now() + PATIENCE;
-    while total("judged").await + total("refused").await < 600.0 {
+    while total("judged").await + total("refused").await < sent {
         assert!(Instant::now() < deadline, "every message is acknowledged");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -42,14 +42,25 @@ CREATE TABLE progress(
 ) STRICT;
 ";
 
-/// Takes the directory for this process, until the file is dropped.
-pub(super) fn lock(dir: &Path) -> Result<File, Error> {
+/// A directory taken for this process.
+#[derive(Debug)]
+pub(super) struct Lock(File);
+
+impl Drop for Lock {
+    /// Closing the file would do, but not while a process that is just being started still has a copy of it.
+    fn drop(&mut self) {
+        drop(self.0.unlock());
+    }
+}
+
+/// Takes the directory for this process, until the lock is dropped.
+pub(super) fn lock(dir: &Path) -> Result<Lock, Error> {
     let path = dir.join(LOCK_FILE);
     let transient = |source| Error::Transient { operation: "open", source: Box::new(source) };
     std::fs::create_dir_all(dir).map_err(transient)?;
     let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(transient)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => Err(Error::InUse { path }),
         Err(TryLockError::Error(error)) => Err(transient(error)),
     }

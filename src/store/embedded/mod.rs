@@ -22,7 +22,6 @@ mod varint;
 mod write;
 
 use std::{
-    fs::File,
     path::{Path, PathBuf},
     sync::Arc,
     time::Instant,
@@ -53,7 +52,7 @@ pub struct Embedded {
     delivered: Mutex<Option<u64>>,
     pool: Pool,
     keeper: Mutex<keep::Keeper>,
-    _lock: File,
+    _lock: database::Lock,
 }
 
 impl std::fmt::Debug for Embedded {
