@@ -22,6 +22,7 @@ pub(super) struct Problem {
     /// In place of the code's remedy.
     pub(super) detail: Option<Cow<'static, str>>,
     pub(super) errors: Vec<FieldProblem>,
+    /// Seconds to wait, with 429 and 503; one second where nobody knows better.
     pub(super) retry_after_s: Option<u64>,
 }
 
@@ -94,8 +95,8 @@ impl Problem {
         if self.code.status() == 401 {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"sensorgate admin\""));
         }
-        if let Some(wait_s) = self.retry_after_s {
-            headers.insert(RETRY_AFTER, HeaderValue::from(wait_s.max(1)));
+        if matches!(self.code.status(), 429 | 503) {
+            headers.insert(RETRY_AFTER, HeaderValue::from(self.retry_after_s.unwrap_or(1).max(1)));
         }
         response
     }

@@ -1,21 +1,25 @@
 //! The OpenAPI document of the integration API, apart from the code that answers it.
 #![allow(dead_code, reason = "the functions and types here are read by utoipa's macros alone")]
 
-use utoipa::{
-    IntoParams, Modify, OpenApi, ToSchema,
-    openapi::{
-        ContentBuilder, HeaderBuilder, ObjectBuilder, OpenApi as Document, Ref, RefOr, ResponseBuilder,
-        schema::{Schema, Type},
-        security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme},
-    },
-};
+use serde_json::{Value, json};
+use utoipa::{IntoParams, OpenApi, ToSchema};
 
-use crate::model::{EntryCode, ProblemCode};
+use super::edge::READINGS_PATH;
+use crate::model::{
+    self, EntryCode, ProblemCode,
+    openapi::{Call, Header, REQUEST_ID, complete, one_of},
+};
 
 /// The document of everything that the integration port answers, served at `/openapi.json`.
 #[must_use]
-pub fn openapi() -> Document {
-    Api::openapi()
+pub fn openapi() -> Value {
+    let derived = serde_json::to_value(Api::openapi()).expect("a document of texts can be written as JSON");
+    let mut document = complete(derived, &api());
+    document["components"]["securitySchemes"] = json!({
+        "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "From the token end point; lasts an hour at most."},
+        "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "Shown once, at activation."},
+    });
+    document
 }
 
 #[derive(OpenApi)]
@@ -29,7 +33,7 @@ pub fn openapi() -> Document {
     ),
     components(schemas(Problem)),
     paths(send_readings, token, discovery, jwks),
-    modifiers(&WhatAllShare),
+    servers((url = "/", description = "The integration API's port.")),
     tags(
         (name = "sensors", description = "Sending readings."),
         (name = "tokens", description = "The embedded token issuer. Absent where an external one is configured."),
@@ -216,49 +220,93 @@ fn discovery() {}
     responses((status = 200, description = "The keys.", body = Object)))]
 fn jwks() {}
 
-/// Credentials, the headers of every answer, and refusals: the same for every call, so said once.
-struct WhatAllShare;
-
-const HEADERS: [(&str, &str); 4] = [
-    ("X-Request-Id", "The request's id."),
-    ("X-RateLimit-Limit", "Requests a window."),
-    ("X-RateLimit-Remaining", "Requests left in this window."),
-    ("X-RateLimit-Reset", "Unix second at which the window ends."),
-];
-
-impl Modify for WhatAllShare {
-    fn modify(&self, document: &mut Document) {
-        let components = document.components.get_or_insert_default();
-        let key = ApiKey::Header(ApiKeyValue::with_description("X-API-Key", "Shown once, at activation."));
-        components.add_security_scheme("api_key", SecurityScheme::ApiKey(key));
-        components.add_security_scheme("token", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
-        let mut set_codes = |schema: &str, codes: Vec<&'static str>| {
-            if let Some(RefOr::T(Schema::Object(object))) = components.schemas.get_mut(schema) {
-                let code = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(codes));
-                object.properties.insert("code".to_owned(), code.description(Some("Stable.")).into());
-            }
-        };
-        set_codes("Problem", ProblemCode::ALL.iter().map(|problem| problem.code()).collect());
-        set_codes("EntryError", EntryCode::ALL.iter().map(|code| code.as_str()).collect());
-        let items = document.paths.paths.values_mut();
-        for operation in items.flat_map(|item| [&mut item.get, &mut item.post]).flatten() {
-            for response in operation.responses.responses.values_mut() {
-                if let RefOr::T(response) = response {
-                    for (name, meaning) in HEADERS {
-                        let header = HeaderBuilder::new().description(Some(meaning)).build();
-                        response.headers.insert(name.to_owned(), header.into());
-                    }
-                }
-            }
-            let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
-            let refusal = ResponseBuilder::new()
-                .description("Refused: the code says why. 429 and 503 have Retry-After.")
-                .content("application/problem+json", content)
-                .build();
-            operation.responses.responses.insert("default".to_owned(), refusal.into());
-        }
+/// Everything that the derived document lacks.
+fn api() -> model::openapi::Api {
+    model::openapi::Api {
+        headers: vec![REQUEST_ID, LIMIT, REMAINING, RESET],
+        refusals,
+        own_refusals: OWN_REFUSALS,
+        properties: vec![
+            ("Problem", "code", one_of(ProblemCode::ALL.iter().map(|problem| problem.code()))),
+            ("EntryError", "code", one_of(EntryCode::ALL.iter().map(|code| code.as_str()))),
+            ("TokenRequest", "grant_type", one_of(["client_credentials"])),
+            ("TokenResponse", "token_type", one_of(["Bearer"])),
+        ],
+        parameters: vec![
+            (READINGS_PATH, "Content-Encoding", one_of(["gzip", "zstd", "identity"])),
+            (READINGS_PATH, "Idempotency-Key", json!({"pattern": "^[ -~]+$"})),
+        ],
+        lenient: &["Batch", "Reading", "TokenRequest"],
+        own_headers: own_headers(),
     }
 }
+
+const fn figure(name: &'static str, meaning: &'static str) -> Header {
+    Header { name, meaning, schema: r#"{"type":"integer","minimum":0}"#, is_certain: true }
+}
+
+const LIMIT: Header = figure("X-RateLimit-Limit", "Requests a window.");
+const REMAINING: Header = figure("X-RateLimit-Remaining", "Requests left in this window.");
+const RESET: Header = figure("X-RateLimit-Reset", "Unix second at which the window ends.");
+
+fn own_headers() -> Vec<(&'static str, &'static str, Header)> {
+    const CALL: &str = "POST /v1/sensors/readings";
+    const REPLAYED: Header = Header {
+        name: "Idempotency-Replayed",
+        meaning: "The answer was kept for this Idempotency-Key; nothing was done again.",
+        schema: r#"{"type":"string","const":"true"}"#,
+        is_certain: false,
+    };
+    let accepted = figure("X-Readings-Accepted", "Readings accepted.");
+    let rejected = figure("X-Readings-Rejected", "Readings rejected.");
+    let of = |status| [accepted, rejected, REPLAYED].map(|header| (CALL, status, header));
+    ["200", "207", "422"].into_iter().flat_map(of).collect()
+}
+
+/// What a call is refused for because of what it is.
+fn refusals(call: &Call<'_>) -> Vec<ProblemCode> {
+    use ProblemCode as P;
+    let mut codes = vec![P::Internal];
+    if !call.is_open() {
+        codes.extend([P::MissingCredential, P::TokenExpired, P::TokenInvalid, P::Unauthorized]);
+        codes.extend([P::IpNotAllowed, P::InsufficientScope]);
+        codes.extend([P::RateLimited, P::DailyQuotaExceeded, P::TooManyFailures]);
+        codes.extend([P::IssuerUnavailable, P::Overloaded]);
+    }
+    if call.has_body() {
+        codes.extend([P::MalformedEncoding, P::RequestTimeout, P::BodyTooLarge, P::UnsupportedEncoding]);
+        if !call.is_open() {
+            codes.extend([P::MalformedJson, P::UnsupportedMediaType]);
+        }
+    }
+    if !call.is_open() && call.has_parameter("query") {
+        codes.push(P::InvalidParameter);
+    }
+    if call.has_parameter("path") {
+        codes.push(P::NotFound);
+    }
+    codes
+}
+
+/// What single calls are refused for besides.
+const OWN_REFUSALS: &[(&str, &[ProblemCode])] = {
+    use ProblemCode as P;
+    &[(
+        "POST /v1/sensors/readings",
+        &[
+            P::ReadingsMissing,
+            P::ReadingsDuplicated,
+            P::EmptyBatch,
+            P::BatchTooLarge,
+            P::IdempotencyKeyInvalid,
+            P::IdempotencyKeyReused,
+            P::IdempotencyInProgress,
+            P::SpoolFull,
+            P::StorageUnavailable,
+            P::ShuttingDown,
+        ],
+    )]
+};
 
 #[cfg(test)]
 mod tests {
@@ -266,7 +314,7 @@ mod tests {
 
     #[test]
     fn the_document_lists_every_code_and_asks_for_both_credentials() {
-        let document = serde_json::to_value(openapi()).unwrap();
+        let document = openapi();
         assert_eq!(document["openapi"], "3.1.0");
         let schemas = &document["components"]["schemas"];
         let codes = |schema: &str| schemas[schema]["properties"]["code"]["enum"].as_array().unwrap().len();

@@ -9,6 +9,7 @@ pub mod equipment;
 pub mod ids;
 pub mod integration;
 pub mod metric;
+pub mod openapi;
 pub mod problem;
 pub mod problem_document;
 pub mod reading;

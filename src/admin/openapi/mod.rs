@@ -9,33 +9,35 @@ mod integrations;
 mod probes;
 mod readings;
 mod session;
+mod shared;
 mod users;
 
+use std::sync::LazyLock;
+
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::{HeaderValue, header::CONTENT_TYPE};
-use utoipa::{
-    IntoParams, Modify, OpenApi,
-    openapi::{
-        ContentBuilder, HeaderBuilder, ObjectBuilder, OpenApi as Document, Ref, RefOr, ResponseBuilder,
-        path::Operation,
-        schema::{Schema, Type},
-        security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
-    },
-};
+use serde_json::{Value, json};
+use utoipa::{IntoParams, OpenApi};
 
 use super::problem::ProblemBody;
-use crate::model::ProblemCode;
+use crate::model::openapi::complete;
 
 /// The document of everything that the administrators' port answers.
 #[must_use]
-pub fn document() -> Document {
-    Api::openapi()
+pub fn document() -> Value {
+    let derived = serde_json::to_value(Api::openapi()).expect("a document of texts can be written as JSON");
+    let mut document = complete(derived, &shared::api());
+    document["components"]["securitySchemes"] = json!({
+        "session": {"type": "http", "scheme": "bearer", "description": "The access_token of a sign-in."},
+    });
+    document
 }
 
 /// `GET /openapi.json`
 pub(super) async fn serve() -> Response {
-    let json = document().to_json().expect("a document of texts can be written as JSON");
-    ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], json).into_response()
+    static JSON: LazyLock<Bytes> = LazyLock::new(|| document().to_string().into());
+    ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], JSON.clone()).into_response()
 }
 
 #[derive(OpenApi)]
@@ -64,7 +66,8 @@ pub(super) async fn serve() -> Response {
         audit::index, audit::verify,
         probes::livez, probes::readyz, probes::metrics, probes::openapi,
     ),
-    modifiers(&WhatAllShare),
+    security(("session" = [])),
+    servers((url = "/", description = "The administrators' port.")),
     tags(
         (name = "session", description = "Signing in and out, oneself, one's password."),
         (name = "users", description = "Members of the organisation, and dual control of administrators."),
@@ -96,46 +99,4 @@ struct Version {
     /// The `ETag` of the object as it was read; 412 when it has changed since.
     #[param(rename = "If-Match")]
     if_match: Option<String>,
-}
-
-/// Refusals, the request id, the credentials: the same for every call, so said once.
-struct WhatAllShare;
-
-impl Modify for WhatAllShare {
-    fn modify(&self, document: &mut Document) {
-        let components = document.components.get_or_insert_default();
-        if let Some(RefOr::T(Schema::Object(problem))) = components.schemas.get_mut("Problem") {
-            let codes = ProblemCode::ALL.iter().map(|problem| problem.code());
-            let code = ObjectBuilder::new()
-                .schema_type(Type::String)
-                .enum_values(Some(codes))
-                .description(Some("Stable; programs go by it."));
-            problem.properties.insert("code".to_owned(), code.into());
-        }
-        let bearer =
-            HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("The access_token of a sign-in."));
-        components.add_security_scheme("session", SecurityScheme::Http(bearer.build()));
-        let items = document.paths.paths.values_mut();
-        for operation in items.flat_map(operations) {
-            // At each call, not at the document: so it can be merged with another one.
-            let session = || vec![SecurityRequirement::new("session", Vec::<String>::new())];
-            operation.security.get_or_insert_with(session);
-            for response in operation.responses.responses.values_mut() {
-                if let RefOr::T(response) = response {
-                    let id = HeaderBuilder::new().description(Some("The request's id.")).build();
-                    response.headers.insert("X-Request-Id".to_owned(), id.into());
-                }
-            }
-            let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
-            let refusal = ResponseBuilder::new()
-                .description("Refused: the code says why.")
-                .content("application/problem+json", content)
-                .build();
-            operation.responses.responses.insert("default".to_owned(), refusal.into());
-        }
-    }
-}
-
-fn operations(item: &mut utoipa::openapi::PathItem) -> impl Iterator<Item = &mut Operation> {
-    [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete].into_iter().flatten()
 }

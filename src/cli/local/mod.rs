@@ -6,6 +6,7 @@ mod asyncapi;
 mod bootstrap;
 mod config;
 mod demo;
+mod openapi;
 mod serve;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
@@ -32,8 +33,8 @@ pub(super) enum Command {
     Bootstrap(bootstrap::Arguments),
     /// Look at the configuration without starting anything.
     Config(config::Arguments),
-    /// Print the OpenAPI 3.1 document of both APIs.
-    Openapi,
+    /// Print the OpenAPI 3.1 document of one of the two APIs.
+    Openapi(openapi::Arguments),
     /// Print the AsyncAPI 3 document of the integration API over MQTT, with the limits of the configuration.
     Asyncapi(asyncapi::Arguments),
 }
@@ -98,7 +99,7 @@ impl Command {
             Self::Bootstrap(bootstrap::Arguments { common, .. })
             | Self::Config(config::Arguments { common, .. })
             | Self::Asyncapi(asyncapi::Arguments { common }) => common.load(),
-            Self::Openapi => Common::default().load(),
+            Self::Openapi(_) => Common::default().load(),
         }
     }
 }
@@ -118,8 +119,8 @@ pub(super) fn run(command: Command) -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments, config),
         Command::Bootstrap(arguments) => bootstrap::run(&arguments, &config),
         Command::Config(arguments) => config::run(&arguments),
-        Command::Openapi => {
-            print(&crate::app::openapi_json());
+        Command::Openapi(arguments) => {
+            print(&openapi::document(&arguments));
             Ok(())
         }
         Command::Asyncapi(_) => {

@@ -1,0 +1,232 @@
+//! What the calls have in common, and what Rust's types do not say of them.
+
+use serde_json::{Value, json};
+
+use crate::{
+    control::{PERMISSION, VENDORS, integration::SuspendCategory},
+    model::{
+        EquipmentKind, ProblemCode, Scope, Status,
+        openapi::{Api, Call, Header, REQUEST_ID, Refinement, line, one_of, prose},
+    },
+};
+
+/// Everything that the derived document lacks.
+pub(super) fn api() -> Api {
+    let mut properties = answers();
+    properties.extend(requests());
+    Api {
+        headers: vec![REQUEST_ID, CACHE_CONTROL],
+        refusals,
+        own_refusals: OWN_REFUSALS,
+        properties,
+        parameters: parameters(),
+        lenient: &[],
+        own_headers: own_headers(),
+    }
+}
+
+const CACHE_CONTROL: Header = Header {
+    name: "Cache-Control",
+    meaning: "Nothing of this API is kept by caches.",
+    schema: r#"{"type":"string","const":"no-store"}"#,
+    is_certain: true,
+};
+
+const ETAG: Header = Header {
+    name: "ETag",
+    meaning: "The object's version, for If-Match.",
+    schema: r#"{"type":"string","pattern":"^\"[0-9]+\"$"}"#,
+    is_certain: true,
+};
+
+const LOCATION: Header = Header {
+    name: "Location",
+    meaning: "The new object's path.",
+    schema: r#"{"type":"string","format":"uri-reference"}"#,
+    is_certain: true,
+};
+
+/// What a call is refused for because of what it is.
+fn refusals(call: &Call<'_>) -> Vec<ProblemCode> {
+    use ProblemCode as P;
+    if call.tag() == "probes" {
+        return Vec::new();
+    }
+    let mut codes = vec![P::Internal];
+    if !call.is_open() {
+        codes.push(P::NotSignedIn);
+        if call.tag() != "session" {
+            codes.push(P::PasswordChangeRequired);
+        }
+        if !["session", "catalogue"].contains(&call.tag()) {
+            codes.push(P::PermissionDenied);
+        }
+    }
+    if call.has_body() {
+        codes.extend([P::MalformedJson, P::RequestTimeout, P::BodyTooLarge, P::UnsupportedMediaType]);
+        codes.push(P::ValidationFailed);
+    }
+    if call.has_parameter("query") || call.takes_version() {
+        codes.push(P::InvalidParameter);
+    }
+    if call.has_parameter("path") {
+        codes.push(P::NotFound);
+    }
+    if call.takes_version() {
+        codes.push(P::VersionConflict);
+    }
+    codes
+}
+
+/// What single calls are refused for besides.
+const OWN_REFUSALS: &[(&str, &[ProblemCode])] = {
+    use ProblemCode as P;
+    &[
+        ("POST /admin/v1/login", &[P::LoginFailed, P::TooManyFailures, P::Overloaded]),
+        ("POST /admin/v1/password", &[P::TooManyFailures]),
+        ("POST /admin/v1/users", &[P::Conflict]),
+        ("PATCH /admin/v1/users/{id}", &[P::Conflict, P::InvalidState]),
+        ("POST /admin/v1/users/{id}/confirm", &[P::SelfConfirmation, P::InvalidState]),
+        ("POST /admin/v1/users/{id}/password-reset", &[P::InvalidState]),
+        ("POST /admin/v1/integrations", &[P::Conflict]),
+        ("PATCH /admin/v1/integrations/{id}", &[P::Conflict, P::InvalidState]),
+        ("POST /admin/v1/integrations/{id}/approve", &[P::SelfApproval, P::InvalidState]),
+        ("POST /admin/v1/integrations/{id}/activate", &[P::InvalidState, P::IntegrationLimit, P::Conflict]),
+        ("POST /admin/v1/integrations/{id}/suspend", &[P::InvalidState]),
+        ("POST /admin/v1/integrations/{id}/reactivate", &[P::SelfReactivation, P::InvalidState]),
+        ("POST /admin/v1/integrations/{id}/revoke", &[P::InvalidState]),
+        ("POST /admin/v1/integrations/{id}/api-key", &[P::InvalidState]),
+        ("PUT /admin/v1/integrations/{id}/ip-allowlist", &[P::InvalidState]),
+        ("POST /admin/v1/integrations/{id}/grants", &[P::InvalidState]),
+        ("DELETE /admin/v1/integrations/{id}/grants", &[P::InvalidState]),
+        ("POST /admin/v1/equipment", &[P::Conflict]),
+        ("PATCH /admin/v1/equipment/{id}", &[P::Conflict]),
+        ("POST /admin/v1/equipment/bulk", &[P::EmptyBatch, P::BatchTooLarge]),
+        ("GET /admin/v1/readings", &[P::NotFound, P::StorageUnavailable, P::Overloaded]),
+        ("GET /admin/v1/readings/latest", &[P::NotFound, P::StorageUnavailable]),
+    ]
+};
+
+/// Objects that carry a version, and the calls that show them.
+fn own_headers() -> Vec<(&'static str, &'static str, Header)> {
+    let created = ["POST /admin/v1/users", "POST /admin/v1/integrations", "POST /admin/v1/equipment"];
+    let shown = [
+        "GET /admin/v1/users/{id}",
+        "PATCH /admin/v1/users/{id}",
+        "POST /admin/v1/users/{id}/confirm",
+        "POST /admin/v1/users/{id}/password-reset",
+        "GET /admin/v1/integrations/{id}",
+        "PATCH /admin/v1/integrations/{id}",
+        "POST /admin/v1/integrations/{id}/approve",
+        "POST /admin/v1/integrations/{id}/activate",
+        "POST /admin/v1/integrations/{id}/suspend",
+        "POST /admin/v1/integrations/{id}/reactivate",
+        "POST /admin/v1/integrations/{id}/revoke",
+        "POST /admin/v1/integrations/{id}/api-key",
+        "GET /admin/v1/integrations/{id}/ip-allowlist",
+        "PUT /admin/v1/integrations/{id}/ip-allowlist",
+        "POST /admin/v1/integrations/{id}/grants",
+        "DELETE /admin/v1/integrations/{id}/grants",
+        "GET /admin/v1/equipment/{id}",
+        "PATCH /admin/v1/equipment/{id}",
+        "POST /admin/v1/equipment/{id}/retire",
+    ];
+    let created = created.into_iter().flat_map(|call| [(call, "201", ETAG), (call, "201", LOCATION)]);
+    created.chain(shown.map(|call| (call, "200", ETAG))).collect()
+}
+
+fn names(scopes: &[Scope]) -> impl Iterator<Item = &'static str> {
+    scopes.iter().map(|scope| scope.as_str())
+}
+
+fn kinds() -> Value {
+    one_of(EquipmentKind::ALL.map(EquipmentKind::as_str))
+}
+
+fn vendors() -> Value {
+    one_of(VENDORS.map(|vendor| vendor.name))
+}
+
+fn categories() -> Value {
+    one_of(SuspendCategory::ALL.map(SuspendCategory::as_str))
+}
+
+/// Closed sets of what is answered.
+fn answers() -> Vec<Refinement> {
+    let scopes = || one_of(names(&Scope::ALL));
+    let statuses = || one_of(Status::ALL.map(Status::as_str));
+    let permission = || one_of([PERMISSION]);
+    vec![
+        ("Problem", "code", one_of(ProblemCode::ALL.iter().map(|problem| problem.code()))),
+        ("Integration", "status", statuses()),
+        ("Integration", "vendor", vendors()),
+        ("Integration", "scopes", scopes()),
+        ("Integration", "approved_scopes", scopes()),
+        ("Integration", "suspend_category", categories()),
+        ("IpAllowlist", "entries", json!({"maxItems": 50})),
+        ("Equipment", "kind", kinds()),
+        ("Equipment", "status", one_of(["active", "retired"])),
+        ("User", "permissions", permission()),
+        ("User", "permissions_pending", permission()),
+        ("Me", "permissions", permission()),
+        ("Me", "permissions_pending", permission()),
+        ("AccessToken", "token_type", one_of(["Bearer"])),
+    ]
+}
+
+/// What requests must be beyond their type.
+fn requests() -> Vec<Refinement> {
+    let permission = || one_of([PERMISSION]);
+    let scopes = || one_of(names(&Scope::ALL));
+    let email = || json!({"format": "email", "maxLength": 254});
+    let external_id = || json!({"minLength": 1, "maxLength": 128});
+    vec![
+        ("NewUser", "email", email()),
+        ("NewUser", "name", line(200)),
+        ("NewUser", "permissions", permission()),
+        ("UserPatch", "email", email()),
+        ("UserPatch", "name", line(200)),
+        ("UserPatch", "permissions", permission()),
+        ("NewIntegration", "vendor", vendors()),
+        ("NewIntegration", "name", line(200)),
+        ("NewIntegration", "description", prose(4_000)),
+        ("NewIntegration", "scopes", scopes()),
+        ("IntegrationPatch", "name", line(200)),
+        ("IntegrationPatch", "description", prose(4_000)),
+        ("IntegrationPatch", "scopes", scopes()),
+        ("ContactInput", "name", line(200)),
+        ("ContactInput", "email", email()),
+        ("Suspension", "reason", prose(4_000)),
+        ("Suspension", "category", categories()),
+        ("Reactivation", "credentials", one_of(["generate", "keep_staged"])),
+        ("Grant", "reason", prose(4_000)),
+        ("NewEquipment", "kind", kinds()),
+        ("NewEquipment", "external_id", external_id()),
+        ("NewEquipment", "status", one_of(["active", "retired"])),
+        ("EquipmentPatch", "kind", kinds()),
+        ("EquipmentPatch", "external_id", external_id()),
+        ("EquipmentPatch", "status", one_of(["active", "retired"])),
+        ("EquipmentUpsert", "kind", kinds()),
+        ("EquipmentUpsert", "external_id", external_id()),
+        ("EquipmentUpsert", "status", one_of(["active", "retired"])),
+    ]
+}
+
+/// What parameters can be.
+fn parameters() -> Vec<Refinement> {
+    let time = || json!({"format": "date-time"});
+    vec![
+        ("/admin/v1/integrations", "status", one_of(Status::ALL.map(Status::as_str))),
+        ("/admin/v1/integrations", "vendor", vendors()),
+        ("/admin/v1/integrations", "q", json!({"maxLength": 200})),
+        ("/admin/v1/integrations/{id}/grants", "kind", one_of(["temporary_limit", "backfill"])),
+        ("/admin/v1/equipment", "kind", kinds()),
+        ("/admin/v1/equipment", "status", one_of(["active", "retired"])),
+        ("/admin/v1/audit-log", "order", one_of(["asc", "desc"])),
+        ("/admin/v1/audit-log", "from", time()),
+        ("/admin/v1/audit-log", "to", time()),
+        ("/admin/v1/readings", "from", time()),
+        ("/admin/v1/readings", "to", time()),
+        ("/admin/v1/readings", "format", one_of(["json", "csv"])),
+    ]
+}
