@@ -24,7 +24,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("mqtt", &["ingest", "auth", "listener", "journal"]),
     ("bridge", &["ingest", "auth", "journal"]),
     ("delivery", &["spool", "store"]),
-    ("admin", &["control", "store", "listener"]),
+    ("rest", &["control", "store"]),
+    ("integration_api", &["rest", "control", "auth", "store"]),
+    ("admin", &["rest", "control", "store", "listener"]),
 ];
 /// Single files with an arrow of their own.
 const MAY_ALSO: &[(&str, &str)] = &[("src/auth/sync.rs", "control")];

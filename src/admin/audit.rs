@@ -26,9 +26,12 @@ pub(super) struct EntryView {
     /// Its place in the organisation's chain, from 1, without a gap.
     seq: u64,
     at: String,
-    /// The user; null: the server itself.
+    /// The user; null: an integration, or the server itself.
     #[schema(value_type = Option<String>, format = Uuid)]
     actor: Option<UserId>,
+    /// The integration, where one acted for itself.
+    #[schema(value_type = Option<String>, format = Uuid)]
+    actor_integration: Option<IntegrationId>,
     /// What was done; a refused attempt ends in `_refused`.
     action: String,
     /// `organisation`, `user`, `integration` or `equipment`.
@@ -53,6 +56,7 @@ impl From<Entry> for EntryView {
             seq: entry.seq,
             at: time::format(entry.at_us),
             actor: entry.actor,
+            actor_integration: entry.actor_integration,
             action: entry.action,
             target_type: entry.target_type,
             target: entry.target,

@@ -9,8 +9,9 @@ use super::{
     page::{List, whole},
 };
 use crate::{
-    control::{EQUIPMENT_TYPES, VENDORS},
-    model::{EquipmentKind, Scope, scope::Category},
+    control::VENDORS,
+    model::{Scope, scope::Category},
+    rest::taxonomy::{self, EquipmentTypeView},
 };
 
 /// A vendor of the registry.
@@ -38,18 +39,6 @@ pub(super) struct CategoryView {
     grants: Vec<&'static str>,
 }
 
-/// A type of equipment.
-#[derive(Serialize, ToSchema)]
-#[schema(as = EquipmentType)]
-pub(super) struct EquipmentTypeView {
-    /// As equipment names it.
-    name: &'static str,
-    #[schema(value_type = String)]
-    kind: EquipmentKind,
-    /// For people.
-    label: &'static str,
-}
-
 /// `GET /admin/v1/vendors`
 pub(super) async fn vendors(_: Member) -> Json<List<VendorView>> {
     whole(VENDORS.iter().map(|vendor| VendorView { name: vendor.name, category: vendor.category }))
@@ -68,5 +57,5 @@ pub(super) async fn scopes(_: Member) -> Json<List<CategoryView>> {
 
 /// `GET /admin/v1/taxonomies/equipment-types`
 pub(super) async fn equipment_types(_: Member) -> Json<List<EquipmentTypeView>> {
-    whole(EQUIPMENT_TYPES.iter().map(|t| EquipmentTypeView { name: t.name, kind: t.kind, label: t.label }))
+    taxonomy::equipment_types()
 }

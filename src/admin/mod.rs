@@ -7,46 +7,42 @@
 
 mod allowlist;
 mod audit;
-mod body;
 mod caller;
 mod catalogue;
 mod config;
 mod equipment;
-mod equipment_bulk;
-mod etag;
 mod export;
 mod grants;
 mod integration_view;
 mod integrations;
-mod last_seen;
 mod latest;
 mod lifecycle;
 pub mod openapi;
-mod page;
-mod parameters;
-mod path;
 mod probes;
-mod problem;
 mod readings;
 mod request;
 mod router;
 mod series;
 mod session;
-mod store;
 mod throttle;
-mod time;
 mod users;
 
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, ops::Deref, sync::Arc};
+use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 
 use tokio::sync::Semaphore;
 
 use self::throttle::Throttle;
 pub use self::{config::Config, router::router};
-use crate::{control::Control, model::MetricTable, store::Store, telemetry::health::Health};
+use crate::{
+    control::Control,
+    model::MetricTable,
+    rest::{Api, body, etag, page, parameters, path, problem, store, time},
+    store::Store,
+    telemetry::health::Health,
+};
 
 /// Sign-ins that are looked at at the same time; others wait.
 const SIGN_INS_AT_ONCE: usize = 4;
@@ -103,6 +99,24 @@ impl Admin {
             exports: Arc::new(Semaphore::new(exports_max)),
             parts,
         }))
+    }
+}
+
+impl Api for Admin {
+    fn body_bytes_max(&self) -> usize {
+        self.config.body_bytes_max
+    }
+
+    fn body_timeout(&self) -> Duration {
+        Duration::from_millis(self.config.body_timeout_ms)
+    }
+
+    fn store(&self) -> &Arc<dyn Store> {
+        &self.parts.store
+    }
+
+    fn metrics(&self) -> &MetricTable {
+        &self.parts.metrics
     }
 }
 

@@ -10,8 +10,8 @@ use axum::{
 };
 
 use super::{
-    Admin, allowlist, audit, caller::SignedIn, catalogue, equipment, equipment_bulk, grants, integrations, latest,
-    lifecycle, openapi, probes, problem::Problem, readings, request, session, users,
+    Admin, allowlist, audit, caller::SignedIn, catalogue, equipment, grants, integrations, latest, lifecycle, openapi,
+    probes, problem::Problem, readings, request, session, users,
 };
 use crate::model::ProblemCode;
 
@@ -45,7 +45,7 @@ pub fn router(admin: Admin) -> Router {
         .route("/audit-log", get(audit::index))
         .route("/audit-log/verify", get(audit::verify))
         .route("/equipment", get(equipment::index).post(equipment::create))
-        .route("/equipment/bulk", post(equipment_bulk::upsert))
+        .route("/equipment/bulk", post(equipment::upsert))
         .route("/equipment/{id}", get(equipment::show).merge(patch(equipment::update)))
         .route("/equipment/{id}/retire", post(equipment::retire))
         .route("/readings", get(readings::index))

@@ -19,11 +19,12 @@ use crate::{
     auth::{Authenticator, Registry, jwt, sync::Sync},
     config::Config,
     control::{Control, FirstAdministrator, Issuers},
-    http, ingest,
+    http, ingest, integration_api,
     issuer::Issuer,
     journal::{Journal, LogJournal},
     model::{MetricTable, OrganisationId},
     mqtt,
+    store::Store,
     telemetry::{self, health::Health},
 };
 use data_dir::DataDir;
@@ -126,7 +127,7 @@ impl App {
             openapi: openapi_json().into(),
             asyncapi: if config.mqtt.enabled { asyncapi_json(config, Some(&urls)).into() } else { Bytes::new() },
             open: issuer.into_iter().flat_map(|issuer| directory::routes(issuer, control.clone())).collect(),
-            resources: Vec::new(),
+            resources: resources(config, &control, &store, &table),
         };
         let idempotency = http::Idempotency::open(&config.data_dir, &config.http, jiff::Timestamp::now().as_second())
             .context("kept answers")?;
@@ -155,7 +156,7 @@ impl App {
             metrics: Arc::new(table),
             health,
             render_metrics: Arc::new(move || rendering.render()),
-            problems_url: format!("{}/problems", config.http.public_url.trim_end_matches('/')),
+            problems_url: config.http.public_url.trim_end_matches('/').to_owned(),
         }));
         tasks.serve_admin(router, admin_tcp, config)?;
         tracing::info!(http = %urls.http, mqtt = urls.mqtt, admin = %urls.admin, data_dir = %config.data_dir.display(), "Serving.");
@@ -247,6 +248,33 @@ fn mqtt_edge(
     })
 }
 
+/// What an integration may do besides sending readings.
+fn resources(config: &Config, control: &Control, store: &Arc<dyn Store>, metrics: &MetricTable) -> Vec<http::Resource> {
+    let parts = integration_api::Parts {
+        control: control.clone(),
+        store: Arc::clone(store),
+        metrics: Arc::new(metrics.clone()),
+        batch: integration_api::BatchTerms {
+            readings_max: config.ingest.readings_max,
+            body_bytes_max: config.http.body_bytes_max,
+            compressed_bytes_max: config.http.compressed_bytes_max,
+            timestamp_past_max_s: config.ingest.timestamp_past_max_s,
+            timestamp_future_max_s: config.ingest.timestamp_future_max_s,
+        },
+        mqtt: config.mqtt.enabled.then_some(integration_api::MqttTerms {
+            receive_maximum: config.mqtt.receive_maximum,
+            packet_bytes_max: config.mqtt.packet_bytes_max,
+            sessions_max: config.mqtt.sessions_per_integration_max,
+            keep_alive_max_s: config.mqtt.keep_alive_max_s,
+        }),
+    };
+    let resource = |routes: integration_api::Routes| {
+        let integration_api::Routes { name, path, read, write, router } = routes;
+        http::Resource { name, path, read, write, router }
+    };
+    integration_api::routes(parts).into_iter().map(resource).collect()
+}
+
 fn open_issuer(config: &Config, urls: &Urls, tasks: &mut Tasks) -> Result<Option<Arc<Issuer>>> {
     if !config.issuer.enabled {
         return Ok(None);
@@ -280,7 +308,11 @@ fn authenticator(
 /// make calls for administrators, nor should a partner learn of them.
 #[must_use]
 pub fn openapi_json() -> String {
-    format!("{:#}", http::openapi())
+    format!("{:#}", integration_openapi())
+}
+
+fn integration_openapi() -> serde_json::Value {
+    http::openapi([integration_api::part()])
 }
 
 /// The OpenAPI 3.1 document of the administrators' API, as JSON.
@@ -292,7 +324,7 @@ pub fn admin_openapi_json() -> String {
 /// The AsyncAPI 3 document of the integration API over MQTT, as JSON: reached at `urls`, or where it would be served.
 #[must_use]
 pub fn asyncapi_json(config: &Config, urls: Option<&Urls>) -> String {
-    let openapi = http::openapi();
+    let openapi = integration_openapi();
     let urls = match urls {
         Some(urls) => [&urls.mqtt, &urls.mqtts, &urls.mqtt_ws].map(Clone::clone),
         None => mqtt_ports::configured_urls(&config.mqtt),

@@ -90,6 +90,13 @@ impl Integration {
         self.window.peek(self.rpm(now_s), now_s)
     }
 
+    /// Requests used of the UTC day that `now_s` (Unix seconds) falls in, and the second at which it ends. Counted
+    /// without a quota, too.
+    #[must_use]
+    pub fn quota_used(&self, now_s: u64) -> (u32, u64) {
+        self.quota.peek(now_s)
+    }
+
     /// Requests a minute in force at `now_s`: a temporary limit ends by itself (S228).
     pub(super) fn rpm(&self, now_s: u64) -> u32 {
         let facts = self.facts.load();

@@ -53,7 +53,8 @@ impl Refusal {
     }
 
     pub(super) fn document(&self, public_url: &str, request_id: RequestId) -> Vec<u8> {
-        ProblemDocument { problem: self.problem, detail: self.detail.as_deref(), request_id }.to_json(public_url)
+        ProblemDocument { problem: self.problem, detail: self.detail.as_deref(), request_id, errors: &[] }
+            .to_json(public_url)
     }
 }
 

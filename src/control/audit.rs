@@ -21,7 +21,7 @@ pub use self::{
     seal::Head,
     verify::{Fault, Verdict},
 };
-use super::{Actor, Control, Error, db::Tx};
+use super::{Actor, Control, Error, IntegrationActor, db::Tx};
 use crate::model::{EquipmentId, IntegrationId, OrganisationId, ProblemCode, RequestId, UserId};
 
 /// What an entry is about.
@@ -63,8 +63,10 @@ impl Target {
 pub struct AuditEntry {
     /// Whose chain.
     pub organisation_id: OrganisationId,
-    /// Who; none: the server itself, or its command line.
+    /// Who; none: an integration, the server itself, or its command line.
     pub actor: Option<UserId>,
+    /// The integration that did it, where it was one.
+    pub actor_integration: Option<IntegrationId>,
     /// What was done, `integration_approve`; a refused attempt ends in `_refused`.
     pub action: &'static str,
     /// To what.
@@ -88,6 +90,7 @@ impl AuditEntry {
         Self {
             organisation_id: actor.organisation_id,
             actor: Some(actor.user_id),
+            actor_integration: None,
             action,
             target,
             before: None,
@@ -98,12 +101,24 @@ impl AuditEntry {
         }
     }
 
+    /// The integration `actor` did `action` to `target`, which is its own.
+    #[must_use]
+    pub fn by_integration(actor: &IntegrationActor, action: &'static str, target: Target) -> Self {
+        Self {
+            actor_integration: Some(actor.integration_id),
+            ip: Some(actor.ip),
+            request_id: Some(actor.request_id),
+            ..Self::by_server(actor.organisation_id, action, target)
+        }
+    }
+
     /// The server itself did `action` to `target`.
     #[must_use]
     pub fn by_server(organisation_id: OrganisationId, action: &'static str, target: Target) -> Self {
         Self {
             organisation_id,
             actor: None,
+            actor_integration: None,
             action,
             target,
             before: None,
@@ -122,6 +137,9 @@ struct Body<'a> {
     seq: u64,
     at_us: i64,
     actor: Option<UserId>,
+    /// Left out where there is none, as in all entries written before integrations could act.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor_integration: Option<IntegrationId>,
     action: &'a str,
     target_type: &'a str,
     target: String,
@@ -146,6 +164,7 @@ pub(super) fn append(tx: &Tx<'_>, entry: AuditEntry) -> Result<(), Error> {
         seq,
         at_us: tx.now_us,
         actor: entry.actor,
+        actor_integration: entry.actor_integration,
         action: entry.action,
         target_type: entry.target.kind(),
         target: entry.target.id(),

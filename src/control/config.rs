@@ -22,12 +22,14 @@ pub struct Config {
     pub session_idle_s: u64,
     /// Seconds after which an administrator's session ends whatever happens, 300 … 604,800.
     pub session_absolute_s: u64,
+    /// Pieces of equipment that one integration may have, retired ones included, 1 … 10,000,000.
+    pub equipment_per_integration_max: u32,
 }
 
 impl Config {
     /// Whether the values make sense; names the key and the value that does not.
     pub fn check(&self) -> Result<(), String> {
-        let ranges: [(&str, u64, std::ops::RangeInclusive<u64>); 8] = [
+        let ranges: [(&str, u64, std::ops::RangeInclusive<u64>); 9] = [
             ("busy_timeout_ms", self.busy_timeout_ms, 100..=60_000),
             ("read_connections", self.read_connections as u64, 1..=64),
             ("password_memory_kib", self.password_memory_kib.into(), 8_192..=1_048_576),
@@ -36,6 +38,7 @@ impl Config {
             ("password_hashes_at_once", self.password_hashes_at_once as u64, 1..=64),
             ("session_idle_s", self.session_idle_s, 120..=86_400),
             ("session_absolute_s", self.session_absolute_s, 300..=604_800),
+            ("equipment_per_integration_max", self.equipment_per_integration_max.into(), 1..=10_000_000),
         ];
         for (key, value, range) in ranges {
             if !range.contains(&value) {

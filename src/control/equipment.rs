@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use serde_json::{Value, json};
 
 use super::{
-    Actor, Change, Control, Error, FieldError,
+    Change, Control, Error, FieldError, Registrar,
     audit::{self, AuditEntry, Target},
     db::Tx,
     user,
@@ -23,7 +23,7 @@ mod list;
 use draft::Draft;
 pub use list::EquipmentFilter;
 
-pub use bulk::{BULK_ITEMS_MAX, BulkSummary, BulkUpsert, Refusal, UpsertedEquipment};
+pub use bulk::{BULK_ITEMS_MAX, BulkSummary, BulkUpsert, EQUIPMENT_LIMIT, Refusal, UpsertedEquipment};
 
 /// Longest external id, in bytes.
 pub const EXTERNAL_ID_BYTES_MAX: usize = 128;
@@ -105,18 +105,24 @@ impl Control {
     /// [`Error::Invalid`] for fields, [`Error::Conflict`] for an external id that is taken.
     pub async fn create_equipment(
         &self,
-        actor: Actor,
+        actor: impl Into<Registrar>,
         integration_id: Option<IntegrationId>,
         new: EquipmentPatch,
     ) -> Result<Equipment, Error> {
+        let actor = actor.into();
+        let organisation_id = actor.organisation_id();
+        let integration_id = actor.own_integration().or(integration_id);
+        let equipment_max = self.inner.equipment_max;
         let create = move |tx: &Tx<'_>| {
-            let target = integration_id.map_or(Target::Organisation(actor.organisation_id), Target::Integration);
-            tx.attempt(&actor, "equipment_create_refused", target);
-            actor.require_permission(tx)?;
-            let draft = accept(tx, actor.organisation_id, integration_id, &new)?;
+            let target = integration_id.map_or(Target::Organisation(organisation_id), Target::Integration);
+            actor.require(tx, "equipment_create_refused", target)?;
+            let draft = accept(tx, organisation_id, integration_id, &new)?;
             require_free_external_id(tx, &draft, None)?;
-            let equipment = insert(tx, actor.organisation_id, &draft)?;
-            let entry = AuditEntry::by(&actor, "equipment_create", Target::Equipment(equipment.id));
+            if count(tx, draft.integration_id)? >= equipment_max {
+                return Err(Error::EquipmentLimit(equipment_max));
+            }
+            let equipment = insert(tx, organisation_id, &draft)?;
+            let entry = actor.entry("equipment_create", Target::Equipment(equipment.id));
             audit::append(tx, AuditEntry { after: Some(description(&equipment)), ..entry })?;
             let change = Change::Equipment(vec![equipment.facts()]);
             Ok((equipment, vec![change]))
@@ -131,15 +137,15 @@ impl Control {
     /// As [`Control::create_equipment`], and [`Error::VersionConflict`].
     pub async fn update_equipment(
         &self,
-        actor: Actor,
+        actor: impl Into<Registrar>,
         id: EquipmentId,
         patch: EquipmentPatch,
         version: Option<u64>,
     ) -> Result<Equipment, Error> {
+        let actor = actor.into();
         let update = move |tx: &Tx<'_>| {
-            tx.attempt(&actor, "equipment_update_refused", Target::Equipment(id));
-            actor.require_permission(tx)?;
-            let before = find(tx, actor.organisation_id, id)?;
+            actor.require(tx, "equipment_update_refused", Target::Equipment(id))?;
+            let before = find_for(tx, &actor, id)?;
             if version.is_some_and(|version| version != before.version) {
                 return Err(Error::VersionConflict { current: before.version });
             }
@@ -155,7 +161,7 @@ impl Control {
                 _ => "equipment_update",
             };
             let (was, is) = user::difference(&description(&before), &description(&after));
-            let entry = AuditEntry::by(&actor, action, Target::Equipment(id));
+            let entry = actor.entry(action, Target::Equipment(id));
             audit::append(tx, AuditEntry { before: Some(was.into()), after: Some(is.into()), ..entry })?;
             let change = Change::Equipment(vec![after.facts()]);
             Ok((after, vec![change]))
@@ -191,6 +197,13 @@ fn find(connection: &Connection, organisation_id: OrganisationId, id: EquipmentI
         .query_row((id, organisation_id), equipment_row)
         .optional()?
         .ok_or(Error::NotFound("equipment"))
+}
+
+/// The same as `actor` sees it: to an integration, equipment of others does not exist (S274).
+fn find_for(connection: &Connection, actor: &Registrar, id: EquipmentId) -> Result<Equipment, Error> {
+    let found = find(connection, actor.organisation_id(), id)?;
+    let is_theirs = actor.own_integration().is_none_or(|own| own == found.integration_id);
+    if is_theirs { Ok(found) } else { Err(Error::NotFound("equipment")) }
 }
 
 /// New equipment, judged; everything wrong with it is said at once.
@@ -239,6 +252,13 @@ fn by_external_id(
         .prepare_cached(&format!("SELECT {COLUMNS} FROM equipment WHERE integration_id = ?1 AND external_id = ?2"))?
         .query_row((integration_id, external_id), equipment_row)
         .optional()?)
+}
+
+/// Pieces of equipment of an integration, retired ones included.
+fn count(connection: &Connection, integration_id: IntegrationId) -> Result<u32, Error> {
+    Ok(connection
+        .prepare_cached("SELECT count(*) FROM equipment WHERE integration_id = ?1")?
+        .query_row([integration_id], |row| row.get(0))?)
 }
 
 fn require_free_external_id(tx: &Tx<'_>, draft: &Draft, own: Option<EquipmentId>) -> Result<(), Error> {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::model::{ProblemCode, Status};
+use crate::model::{ProblemCode, Scope, Status};
 
 /// One field that was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +30,12 @@ pub enum Error {
     /// The actor lacks the permission `administration_integrations_access`, or is not an active member (S001).
     #[error("the permission administration_integrations_access is missing")]
     PermissionDenied,
+    /// The integration was suspended or revoked, or its key replaced, after its call had been let in (S115).
+    #[error("status or key changed while the call was in flight")]
+    NoLongerValid,
+    /// The integration does not have the scope that the call needs.
+    #[error("This call needs the scope {0}, which the integration was not granted.")]
+    ScopeMissing(Scope),
     /// The requester tried to approve (S066).
     #[error("a different administrator must approve: the requester cannot")]
     SelfApproval,
@@ -55,6 +61,9 @@ pub enum Error {
         "the organisation already has 20 active integrations, suspended ones included: revoke one that is no longer used"
     )]
     IntegrationLimit,
+    /// The integration has as much equipment as it may.
+    #[error("the integration has {0} pieces of equipment, retired ones included, and may have no more")]
+    EquipmentLimit(u32),
     /// Another object has this unique value.
     #[error("{field}: {message}")]
     Conflict {
@@ -151,11 +160,14 @@ impl Error {
         match self {
             Self::NotFound(_) => ProblemCode::NotFound,
             Self::PermissionDenied => ProblemCode::PermissionDenied,
+            Self::NoLongerValid => ProblemCode::Unauthorized,
+            Self::ScopeMissing(_) => ProblemCode::InsufficientScope,
             Self::SelfApproval => ProblemCode::SelfApproval,
             Self::SelfReactivation => ProblemCode::SelfReactivation,
             Self::SelfConfirmation => ProblemCode::SelfConfirmation,
             Self::InvalidState { .. } | Self::Unready(_) => ProblemCode::InvalidState,
             Self::IntegrationLimit => ProblemCode::IntegrationLimit,
+            Self::EquipmentLimit(_) => ProblemCode::EquipmentLimit,
             Self::Conflict { .. } => ProblemCode::Conflict,
             Self::VersionConflict { .. } => ProblemCode::VersionConflict,
             Self::Invalid(_) => ProblemCode::ValidationFailed,

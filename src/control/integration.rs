@@ -14,6 +14,8 @@ mod patch;
 mod row;
 mod warning;
 
+pub(super) use row::load;
+
 use std::sync::Arc;
 
 use ipnet::IpNet;

@@ -32,13 +32,13 @@ pub mod vendor;
 #[cfg(test)]
 mod tests;
 
-pub use actor::Actor;
+pub use actor::{Actor, IntegrationActor, Registrar};
 pub use change::{Change, ChangeListener, Cut};
 pub use config::Config;
 pub use db::{Control, Issuers};
 pub use equipment::{
-    BULK_ITEMS_MAX, BulkSummary, BulkUpsert, EXTERNAL_ID_BYTES_MAX, Equipment, EquipmentFilter, EquipmentPatch,
-    Refusal, UpsertedEquipment,
+    BULK_ITEMS_MAX, BulkSummary, BulkUpsert, EQUIPMENT_LIMIT, EXTERNAL_ID_BYTES_MAX, Equipment, EquipmentFilter,
+    EquipmentPatch, Refusal, UpsertedEquipment,
 };
 pub use equipment_type::{EQUIPMENT_TYPES, EquipmentType};
 pub use error::{Error, FieldError};

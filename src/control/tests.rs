@@ -40,6 +40,7 @@ pub(super) fn config() -> Config {
         password_hashes_at_once: 4,
         session_idle_s: 1_800,
         session_absolute_s: 28_800,
+        equipment_per_integration_max: 1_000,
     }
 }
 

@@ -2,17 +2,13 @@
 
 use std::{convert::Infallible, fmt, net::SocketAddr, sync::Arc};
 
-use axum::extract::ConnectInfo;
-use http::{HeaderMap, Method, Request, Response, request::Parts};
-use http_body_util::Either;
+use http::{Method, Request, Response, request::Parts};
 use hyper::body::Incoming;
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
 
 use super::{
     Config,
-    body::{UNANNOUNCED_BYTES, announced},
     capacity::Capacity,
     content::{Content, Limits},
     exchange::Exchange,
@@ -21,11 +17,12 @@ use super::{
     instruments::{Instruments, READINGS_ROUTE},
     refusal::Refusal,
     reply::ReplyBody,
+    resource,
     seam::Door,
-    surface::{Route, Routes, Surface, is_bare},
+    surface::{Route, Routes, Surface},
 };
 use crate::{
-    auth::{Call, Principal},
+    auth::Call,
     ingest::{Budget, Intake},
     journal::Journal,
     listener::{self, Peer, Port},
@@ -152,7 +149,8 @@ impl<D: Door, I: Intake> Edge<D, I> {
             let content = Content::of_any(&parts.headers, limits)?;
             let body = self.read_body(exchange, content, limits, body, None).await?;
             let router = open.router.clone();
-            return forward(exchange, caller, router, parts, None, body).await;
+            return resource::forward(resource::Call { request_id: exchange.request_id, caller }, router, parts, body)
+                .await;
         }
         let route = self.routes.find(path);
         exchange.route = match &route {
@@ -170,74 +168,13 @@ impl<D: Door, I: Intake> Edge<D, I> {
                 self.post_readings(exchange, principal, &parts, body).await
             }
             Route::Readings => Err(Refusal::method_not_allowed("POST")),
-            Route::Resource(resource) => {
-                let router = resource.router.clone();
-                self.call_resource(exchange, caller, router, principal, parts, body).await
-            }
+            Route::Resource(resource) => self.call_resource(exchange, caller, resource, principal, parts, body).await,
             Route::Page => Err(Refusal::method_not_allowed("GET, HEAD")),
             Route::Unknown => Err(Refusal::new(ProblemCode::NotFound)),
         }
     }
 
-    async fn call_resource(
-        &self,
-        exchange: &mut Exchange,
-        caller: SocketAddr,
-        router: axum::Router,
-        principal: Principal,
-        parts: Parts,
-        body: Incoming,
-    ) -> Result<Response<ReplyBody>, Refusal> {
-        let content = if has_body(&parts.headers) {
-            Content::of_json(&parts.headers, self.limits())?
-        } else {
-            Content::of_any(&parts.headers, self.limits())?
-        };
-        let bytes = content.announced.unwrap_or(if has_body(&parts.headers) { UNANNOUNCED_BYTES } else { 0 });
-        let mut room = self.capacity.take(principal.facts.id, bytes).await?;
-        let body = self.read_body(exchange, content, self.limits(), body, Some(&mut room)).await?;
-        forward(exchange, caller, router, parts, Some(Arc::new(principal)), body).await
-    }
-
     pub(super) fn limits(&self) -> Limits {
         Limits { plain: self.config.body_bytes_max, compressed: self.config.compressed_bytes_max }
     }
-}
-
-/// Whether the header announces a body. Over HTTP/2 one may come unannounced; it is then read as well.
-fn has_body(headers: &HeaderMap) -> bool {
-    announced(headers).map_or(headers.contains_key(http::header::TRANSFER_ENCODING), |length| length > 0)
-}
-
-/// Hands a request whose body is read to a router, and mends the answers that the router makes by itself.
-async fn forward(
-    exchange: &Exchange,
-    caller: SocketAddr,
-    router: axum::Router,
-    mut parts: Parts,
-    principal: Option<Arc<Principal>>,
-    body: bytes::Bytes,
-) -> Result<Response<ReplyBody>, Refusal> {
-    parts.extensions.insert(exchange.request_id);
-    parts.extensions.insert(ConnectInfo(caller));
-    if let Some(principal) = principal {
-        parts.extensions.insert(principal);
-    }
-    let request = Request::from_parts(parts, axum::body::Body::from(body));
-    let response = match router.oneshot(request).await {
-        Ok(response) => response,
-        Err(never) => match never {},
-    };
-    if let Some(problem) = response.extensions().get::<ProblemCode>() {
-        return Err(Refusal::new(*problem));
-    }
-    if is_bare(response.status(), response.headers()) {
-        let mut refusal = Refusal::new(ProblemCode::NotFound);
-        if response.status() == http::StatusCode::METHOD_NOT_ALLOWED {
-            refusal = Refusal::new(ProblemCode::MethodNotAllowed);
-            refusal.allow = response.headers().get(http::header::ALLOW).cloned();
-        }
-        return Err(refusal);
-    }
-    Ok(response.map(Either::Right))
 }

@@ -20,6 +20,7 @@ mod pages;
 mod readings;
 mod refusal;
 mod reply;
+mod resource;
 mod seam;
 mod surface;
 

@@ -6,15 +6,24 @@ use utoipa::{IntoParams, OpenApi, ToSchema};
 
 use super::edge::READINGS_PATH;
 use crate::model::{
-    self, EntryCode, ProblemCode,
-    openapi::{Call, Header, REQUEST_ID, complete, one_of},
+    self, EntryCode, FieldProblem, ProblemCode,
+    openapi::{Call, Header, Part, REPLAYED, REQUEST_ID, complete, one_of},
 };
 
-/// The document of everything that the integration port answers, served at `/openapi.json`.
+/// The document of everything that the integration port answers, served at `/openapi.json`: of this room, and of
+/// the rooms behind its gate.
 #[must_use]
-pub fn openapi() -> Value {
-    let derived = serde_json::to_value(Api::openapi()).expect("a document of texts can be written as JSON");
-    let mut document = complete(derived, &api());
+pub fn openapi(parts: impl IntoIterator<Item = Part>) -> Value {
+    let (mut document, mut api) = (Api::openapi(), api());
+    for part in parts {
+        document.merge(part.document);
+        api.own_refusals.extend(part.own_refusals);
+        api.properties.extend(part.properties);
+        api.parameters.extend(part.parameters);
+        api.own_headers.extend(part.own_headers);
+    }
+    let derived = serde_json::to_value(document).expect("a document of texts can be written as JSON");
+    let mut document = complete(derived, &api);
     document["components"]["securitySchemes"] = json!({
         "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "From the token end point; lasts an hour at most."},
         "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "Shown once, at activation."},
@@ -131,6 +140,9 @@ struct Problem {
     /// Stable; programs go by it.
     code: String,
     request_id: uuid::Uuid,
+    /// The fields that were refused, with 422.
+    #[schema(nullable = false)]
+    errors: Option<Vec<FieldProblem>>,
 }
 
 /// Client id and secret come here, or by HTTP Basic; not both ways.
@@ -225,7 +237,7 @@ fn api() -> model::openapi::Api {
     model::openapi::Api {
         headers: vec![REQUEST_ID, LIMIT, REMAINING, RESET],
         refusals,
-        own_refusals: OWN_REFUSALS,
+        own_refusals: OWN_REFUSALS.to_vec(),
         properties: vec![
             ("Problem", "code", one_of(ProblemCode::ALL.iter().map(|problem| problem.code()))),
             ("EntryError", "code", one_of(EntryCode::ALL.iter().map(|code| code.as_str()))),
@@ -251,12 +263,6 @@ const RESET: Header = figure("X-RateLimit-Reset", "Unix second at which the wind
 
 fn own_headers() -> Vec<(&'static str, &'static str, Header)> {
     const CALL: &str = "POST /v1/sensors/readings";
-    const REPLAYED: Header = Header {
-        name: "Idempotency-Replayed",
-        meaning: "The answer was kept for this Idempotency-Key; nothing was done again.",
-        schema: r#"{"type":"string","const":"true"}"#,
-        is_certain: false,
-    };
     let accepted = figure("X-Readings-Accepted", "Readings accepted.");
     let rejected = figure("X-Readings-Rejected", "Readings rejected.");
     let of = |status| [accepted, rejected, REPLAYED].map(|header| (CALL, status, header));
@@ -277,6 +283,9 @@ fn refusals(call: &Call<'_>) -> Vec<ProblemCode> {
         codes.extend([P::MalformedEncoding, P::RequestTimeout, P::BodyTooLarge, P::UnsupportedEncoding]);
         if !call.is_open() {
             codes.extend([P::MalformedJson, P::UnsupportedMediaType]);
+            if call.path != READINGS_PATH {
+                codes.push(P::ValidationFailed);
+            }
         }
     }
     if !call.is_open() && call.has_parameter("query") {
@@ -284,6 +293,12 @@ fn refusals(call: &Call<'_>) -> Vec<ProblemCode> {
     }
     if call.has_parameter("path") {
         codes.push(P::NotFound);
+    }
+    if call.takes_version() {
+        codes.extend([P::VersionConflict, P::InvalidParameter]);
+    }
+    if call.takes_idempotency_key() {
+        codes.extend([P::IdempotencyKeyInvalid, P::IdempotencyKeyReused, P::IdempotencyInProgress]);
     }
     codes
 }
@@ -298,9 +313,6 @@ const OWN_REFUSALS: &[(&str, &[ProblemCode])] = {
             P::ReadingsDuplicated,
             P::EmptyBatch,
             P::BatchTooLarge,
-            P::IdempotencyKeyInvalid,
-            P::IdempotencyKeyReused,
-            P::IdempotencyInProgress,
             P::SpoolFull,
             P::StorageUnavailable,
             P::ShuttingDown,
@@ -314,7 +326,7 @@ mod tests {
 
     #[test]
     fn the_document_lists_every_code_and_asks_for_both_credentials() {
-        let document = openapi();
+        let document = openapi([]);
         assert_eq!(document["openapi"], "3.1.0");
         let schemas = &document["components"]["schemas"];
         let codes = |schema: &str| schemas[schema]["properties"]["code"]["enum"].as_array().unwrap().len();

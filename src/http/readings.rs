@@ -28,7 +28,7 @@ use crate::{
 
 const X_READINGS_ACCEPTED: HeaderName = HeaderName::from_static("x-readings-accepted");
 const X_READINGS_REJECTED: HeaderName = HeaderName::from_static("x-readings-rejected");
-const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+pub(super) const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// Compressed bodies beyond this are inflated off the threads that serve connections.
 const INFLATE_INLINE_BYTES_MAX: usize = 16 * 1_024;
 
@@ -168,7 +168,7 @@ fn render(result: &BatchResult, request_id: RequestId) -> (Bytes, Answer) {
     (body, answer)
 }
 
-fn head(request_id: RequestId) -> [u8; 52] {
+pub(super) fn head(request_id: RequestId) -> [u8; 52] {
     let mut head = *b"{\"request_id\":\"xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx\"";
     request_id.as_uuid().as_hyphenated().encode_lower(&mut head[15..51]);
     head

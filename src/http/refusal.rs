@@ -12,7 +12,7 @@ use super::reply::{ReplyBody, full};
 use crate::{
     auth::{Denial, RateState},
     ingest::Refused,
-    model::{IntegrationId, ProblemCode, ProblemDocument, RequestId},
+    model::{FieldProblem, IntegrationId, Problem, ProblemCode, ProblemDocument, RequestId},
 };
 
 /// Seconds to wait before a 503 or 429 is tried again, where nobody knew better.
@@ -26,6 +26,8 @@ pub(super) struct Refusal {
     pub(super) cause: &'static str,
     /// In place of the problem's remedy.
     pub(super) detail: Option<Cow<'static, str>>,
+    /// The fields that were refused.
+    pub(super) errors: Vec<FieldProblem>,
     pub(super) retry_after_s: Option<u64>,
     /// The rate headers' figures where the refusal knows them.
     pub(super) rate: Option<RateState>,
@@ -40,6 +42,7 @@ impl Refusal {
             problem,
             cause: problem.code(),
             detail: None,
+            errors: Vec::new(),
             retry_after_s: None,
             rate: None,
             integration_id: None,
@@ -92,7 +95,7 @@ impl Refusal {
 
     fn body(&self, public_url: &str, request_id: RequestId) -> Bytes {
         let detail = self.detail.as_deref();
-        ProblemDocument { problem: self.problem, detail, request_id }.to_json(public_url).into()
+        ProblemDocument { problem: self.problem, detail, request_id, errors: &self.errors }.to_json(public_url).into()
     }
 }
 
@@ -113,6 +116,7 @@ impl From<Denial> for Refusal {
             problem: denial.problem,
             cause: denial.cause.as_str(),
             detail: denial.detail.map(Cow::Owned),
+            errors: Vec::new(),
             retry_after_s: denial.retry_after_s,
             rate: Some(denial.rate),
             integration_id: denial.integration_id,
@@ -127,6 +131,14 @@ impl From<Refused> for Refusal {
         refusal.detail = refused.detail.map(Cow::Owned);
         refusal.retry_after_s = refused.retry_after_s;
         refusal
+    }
+}
+
+/// What a router refused.
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        let Problem { code, cause, detail, errors, retry_after_s } = problem;
+        Self { detail, errors, retry_after_s, ..Self::new(code).because(cause.unwrap_or(code.code())) }
     }
 }
 

@@ -33,20 +33,23 @@ pub struct OpenRoutes {
 }
 
 /// One resource of the integration API behind authentication, window, quota and scope. Each request has in its
-/// extensions an `Arc<auth::Principal>`, the `model::RequestId`, and the caller's address as `ConnectInfo`. Its body is
-/// JSON, inflated, and within `http.body_bytes_max`.
+/// extensions an `Arc<auth::Principal>`, the `auth::RateState` after it was charged, the `model::RequestId`, and the
+/// caller's address as `ConnectInfo`. Its body is JSON, inflated, and within `http.body_bytes_max`.
+///
+/// A read whose caller was suspended meanwhile answers 401. A write must judge status and key once more itself, in the
+/// transaction that makes it durable. A POST may carry an `Idempotency-Key`.
 #[derive(Debug)]
 pub struct Resource {
     /// Its name in metrics and records, from a closed set.
     pub name: &'static str,
     /// Its path, e.g. `/v1/equipment`: this and everything below it are the router's.
     pub path: &'static str,
-    /// What GET and HEAD need.
-    pub read: Scope,
-    /// What every other method needs.
-    pub write: Scope,
-    /// Answers them. A `model::ProblemCode` in a response's extensions makes it a problem body, and so does a 404 or
-    /// 405 of the router itself.
+    /// What GET and HEAD need; none: any integration may.
+    pub read: Option<Scope>,
+    /// What every other method needs; none: any integration may.
+    pub write: Option<Scope>,
+    /// Answers them. A `model::Problem` in a response's extensions makes it a problem body, and so does a 404 or 405 of
+    /// the router itself.
     pub router: axum::Router,
 }
 
@@ -95,8 +98,8 @@ impl Route<'_> {
     pub(super) fn scope(&self, method: &Method) -> Option<Scope> {
         match self {
             Route::Readings => Some(Scope::SensorsWrite),
-            Route::Resource(resource) if method == Method::GET || method == Method::HEAD => Some(resource.read),
-            Route::Resource(resource) => Some(resource.write),
+            Route::Resource(resource) if method == Method::GET || method == Method::HEAD => resource.read,
+            Route::Resource(resource) => resource.write,
             Route::Page | Route::Unknown => None,
         }
     }

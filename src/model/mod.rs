@@ -26,6 +26,6 @@ pub use ids::{EquipmentId, IntegrationId, OrganisationId, RequestId, UserId};
 pub use integration::{IntegrationFacts, KeyFact, Status};
 pub use metric::{Metric, MetricNumber, MetricTable};
 pub use problem::ProblemCode;
-pub use problem_document::ProblemDocument;
+pub use problem_document::{FieldProblem, Problem, ProblemDocument};
 pub use reading::{Quality, Reading, SeriesId};
 pub use scope::{Scope, ScopeSet};

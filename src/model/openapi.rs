@@ -20,6 +20,30 @@ pub struct Header {
     pub is_certain: bool,
 }
 
+/// Where an object was made.
+pub const LOCATION: Header = Header {
+    name: "Location",
+    meaning: "The new object's path.",
+    schema: r#"{"type":"string","format":"uri-reference"}"#,
+    is_certain: true,
+};
+
+/// The version of an object.
+pub const ETAG: Header = Header {
+    name: "ETag",
+    meaning: "The object's version, for If-Match.",
+    schema: r#"{"type":"string","pattern":"^\"[0-9]+\"$"}"#,
+    is_certain: true,
+};
+
+/// An answer that was kept.
+pub const REPLAYED: Header = Header {
+    name: "Idempotency-Replayed",
+    meaning: "The answer was kept for this Idempotency-Key; nothing was done again.",
+    schema: r#"{"type":"string","const":"true"}"#,
+    is_certain: false,
+};
+
 /// The id that every answer has.
 pub const REQUEST_ID: Header = Header {
     name: "X-Request-Id",
@@ -65,6 +89,29 @@ pub fn prose(chars_max: usize) -> Value {
     json!({"minLength": 1, "maxLength": chars_max, "pattern": format!(r"^[^{CONTROL}]*[^\s{CONTROL}][^{CONTROL}]*$")})
 }
 
+/// What one call can be refused for besides: `METHOD /path` and the codes.
+pub type OwnRefusals = (&'static str, &'static [ProblemCode]);
+
+/// What another room adds to the document of an API, whose router stands behind that API's edge.
+pub struct Part {
+    /// What is derived from its types.
+    pub document: utoipa::openapi::OpenApi,
+    /// See [`Api::own_refusals`].
+    pub own_refusals: Vec<OwnRefusals>,
+    /// See [`Api::properties`].
+    pub properties: Vec<Refinement>,
+    /// See [`Api::parameters`].
+    pub parameters: Vec<Refinement>,
+    /// See [`Api::own_headers`].
+    pub own_headers: Vec<(&'static str, &'static str, Header)>,
+}
+
+impl std::fmt::Debug for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Part").finish_non_exhaustive()
+    }
+}
+
 /// What is special about one API.
 pub struct Api {
     /// Headers of every answer.
@@ -72,7 +119,7 @@ pub struct Api {
     /// What any call of its kind can be refused for.
     pub refusals: fn(&Call<'_>) -> Vec<ProblemCode>,
     /// What single calls can be refused for besides, by `METHOD /path`.
-    pub own_refusals: &'static [(&'static str, &'static [ProblemCode])],
+    pub own_refusals: Vec<OwnRefusals>,
     /// What the properties of schemas can be.
     pub properties: Vec<Refinement>,
     /// What the parameters of paths can be.
@@ -118,6 +165,12 @@ impl Call<'_> {
         self.parameters().any(|parameter| parameter["in"] == place)
     }
 
+    /// Whether it takes an `Idempotency-Key`.
+    #[must_use]
+    pub fn takes_idempotency_key(&self) -> bool {
+        self.parameters().any(|parameter| parameter["name"] == "Idempotency-Key")
+    }
+
     /// What it is about.
     #[must_use]
     pub fn tag(&self) -> &str {
@@ -150,7 +203,7 @@ pub fn complete(mut document: Value, api: &Api) -> Value {
         merge(place.unwrap_or_else(|| panic!("{path} has no parameter {parameter}")), more);
     }
     close_requests(&mut document, api.lenient);
-    for (name, _) in api.own_refusals {
+    for (name, _) in &api.own_refusals {
         let (method, path) = name.split_once(' ').expect("a method and a path");
         let known = &document["paths"][path][method.to_lowercase()];
         assert!(known.is_object(), "{name} is not in the document");

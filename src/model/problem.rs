@@ -181,6 +181,9 @@ problems! {
     IntegrationLimit = 409 "integration_limit", "Integration limit reached", retry: false,
         cause: "The organisation has 20 Active or Suspended integrations.",
         remedy: "Revoke integrations that are no longer in use; suspended ones count as well.";
+    EquipmentLimit = 409 "equipment_limit", "Equipment limit reached", retry: false,
+        cause: "The integration has as many pieces of equipment as it may, retired ones included; nothing was registered.",
+        remedy: "Bring retired equipment back in place of registering anew, or ask the operator for a higher limit.";
     Conflict = 409 "conflict", "Already taken", retry: false,
         cause: "Another object of the organisation has this unique value.",
         remedy: "Choose another value for the field in the detail.";

@@ -120,7 +120,8 @@ impl Refusal {
 
     /// The problem document, as over HTTP (RFC 9457).
     fn body(&self, request_id: RequestId, public_url: &str) -> Vec<u8> {
-        ProblemDocument { problem: self.problem, detail: self.detail.as_deref(), request_id }.to_json(public_url)
+        ProblemDocument { problem: self.problem, detail: self.detail.as_deref(), request_id, errors: &[] }
+            .to_json(public_url)
     }
 }
 

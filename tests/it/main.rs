@@ -15,6 +15,7 @@ mod barrier;
 mod batch;
 mod bridge;
 mod demo;
+mod equipment;
 mod examples;
 mod limits;
 mod mqtt;

@@ -1,8 +1,8 @@
 //! Catalogues.
 
-use crate::admin::{
-    catalogue::{CategoryView, EquipmentTypeView, VendorView},
-    page::List,
+use crate::{
+    admin::catalogue::{CategoryView, VendorView},
+    rest::{page::List, taxonomy::EquipmentTypeView},
 };
 
 /// List the vendors. Needs no permission.

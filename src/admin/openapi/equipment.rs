@@ -3,7 +3,7 @@
 use utoipa::{IntoParams, ToSchema};
 
 use super::{Paging, Version};
-use crate::admin::{equipment::EquipmentView, equipment_bulk::BulkResult, page::List};
+use crate::rest::{equipment::EquipmentView, equipment_bulk::BulkResult, openapi::EquipmentPatch, page::List};
 
 #[derive(ToSchema)]
 pub(super) struct NewEquipment {
@@ -19,22 +19,6 @@ pub(super) struct NewEquipment {
     #[schema(max_length = 200)]
     room: Option<String>,
     #[schema(max_length = 200)]
-    location: Option<String>,
-    /// `active` or `retired`.
-    #[schema(nullable = false)]
-    status: Option<String>,
-}
-
-/// What is left out stays; null empties.
-#[derive(ToSchema)]
-#[schema(as = EquipmentPatch)]
-pub(super) struct Patch {
-    #[schema(nullable = false)]
-    kind: Option<String>,
-    r#type: Option<String>,
-    external_id: Option<String>,
-    name: Option<String>,
-    room: Option<String>,
     location: Option<String>,
     /// `active` or `retired`.
     #[schema(nullable = false)]
@@ -76,9 +60,14 @@ pub(super) struct Filter {
     /// Byte for byte.
     external_id: Option<String>,
     kind: Option<String>,
+    /// A type of the taxonomy.
+    r#type: Option<String>,
     /// `active` or `retired`.
     status: Option<String>,
+    /// Byte for byte.
     room: Option<String>,
+    /// Byte for byte.
+    location: Option<String>,
     /// A part of name, external id, room or location.
     q: Option<String>,
 }
@@ -110,7 +99,7 @@ pub(super) fn show() {}
 
 /// Change a piece of equipment. Its history stays, also when its external id changes.
 #[utoipa::path(patch, path = "/admin/v1/equipment/{id}", tag = "equipment",
-    params(("id" = uuid::Uuid, Path), Version), request_body = Patch,
+    params(("id" = uuid::Uuid, Path), Version), request_body = EquipmentPatch,
     responses((status = 200, description = "As it stands now.", body = EquipmentView)))]
 pub(super) fn update() {}
 

@@ -18,10 +18,13 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderValue, header::CONTENT_TYPE};
 use serde_json::{Value, json};
-use utoipa::{IntoParams, OpenApi};
+use utoipa::OpenApi;
 
 use super::problem::ProblemBody;
-use crate::model::openapi::complete;
+use crate::{
+    model::openapi::complete,
+    rest::openapi::{Paging, Version},
+};
 
 /// The document of everything that the administrators' port answers.
 #[must_use]
@@ -80,23 +83,3 @@ pub(super) async fn serve() -> Response {
     ),
 )]
 struct Api;
-
-/// Where a list goes on and how far.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-struct Paging {
-    /// The `next_cursor` of the page before.
-    cursor: Option<String>,
-    /// Items of the page; 50 unless said otherwise.
-    #[param(minimum = 1, maximum = 200)]
-    limit: Option<u32>,
-}
-
-/// The version that the caller has read.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Header)]
-struct Version {
-    /// The `ETag` of the object as it was read; 412 when it has changed since.
-    #[param(rename = "If-Match")]
-    if_match: Option<String>,
-}

@@ -6,7 +6,7 @@ use crate::{
     control::{PERMISSION, VENDORS, integration::SuspendCategory},
     model::{
         EquipmentKind, ProblemCode, Scope, Status,
-        openapi::{Api, Call, Header, REQUEST_ID, Refinement, line, one_of, prose},
+        openapi::{Api, Call, ETAG, Header, LOCATION, REQUEST_ID, Refinement, line, one_of, prose},
     },
 };
 
@@ -17,7 +17,7 @@ pub(super) fn api() -> Api {
     Api {
         headers: vec![REQUEST_ID, CACHE_CONTROL],
         refusals,
-        own_refusals: OWN_REFUSALS,
+        own_refusals: OWN_REFUSALS.to_vec(),
         properties,
         parameters: parameters(),
         lenient: &[],
@@ -29,20 +29,6 @@ const CACHE_CONTROL: Header = Header {
     name: "Cache-Control",
     meaning: "Nothing of this API is kept by caches.",
     schema: r#"{"type":"string","const":"no-store"}"#,
-    is_certain: true,
-};
-
-const ETAG: Header = Header {
-    name: "ETag",
-    meaning: "The object's version, for If-Match.",
-    schema: r#"{"type":"string","pattern":"^\"[0-9]+\"$"}"#,
-    is_certain: true,
-};
-
-const LOCATION: Header = Header {
-    name: "Location",
-    meaning: "The new object's path.",
-    schema: r#"{"type":"string","format":"uri-reference"}"#,
     is_certain: true,
 };
 
@@ -99,7 +85,7 @@ const OWN_REFUSALS: &[(&str, &[ProblemCode])] = {
         ("PUT /admin/v1/integrations/{id}/ip-allowlist", &[P::InvalidState]),
         ("POST /admin/v1/integrations/{id}/grants", &[P::InvalidState]),
         ("DELETE /admin/v1/integrations/{id}/grants", &[P::InvalidState]),
-        ("POST /admin/v1/equipment", &[P::Conflict]),
+        ("POST /admin/v1/equipment", &[P::Conflict, P::EquipmentLimit]),
         ("PATCH /admin/v1/equipment/{id}", &[P::Conflict]),
         ("POST /admin/v1/equipment/bulk", &[P::EmptyBatch, P::BatchTooLarge]),
         ("GET /admin/v1/readings", &[P::NotFound, P::StorageUnavailable, P::Overloaded]),

@@ -21,8 +21,11 @@ pub struct Entry {
     pub seq: u64,
     /// When, in microseconds (Unix).
     pub at_us: i64,
-    /// Who; none: the server itself.
+    /// Who; none: an integration, or the server itself.
     pub actor: Option<UserId>,
+    /// The integration that did it, where it was one.
+    #[serde(default)]
+    pub actor_integration: Option<IntegrationId>,
     /// What was done; a refused attempt ends in `_refused`.
     pub action: String,
     /// Kind of object.

@@ -2,20 +2,26 @@
 
 use std::collections::HashMap;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{Draft, Equipment, EquipmentPatch, by_external_id, find, insert, integration_refusal, update};
+use super::{
+    Draft, Equipment, EquipmentPatch, by_external_id, count, description, find_for, insert, integration_refusal, update,
+};
 use crate::{
     control::{
-        Actor, Change, Control, Error, FieldError,
+        Change, Control, Error, FieldError, Registrar,
         audit::{self, AuditEntry, Target},
         db::Tx,
+        user,
     },
-    model::{EquipmentId, IntegrationId},
+    model::{EquipmentFacts, EquipmentId, IntegrationId},
 };
 
 /// Pieces of equipment in one call, at most.
 pub const BULK_ITEMS_MAX: usize = 500;
+
+/// What stands as the field of a refusal for [`Error::EquipmentLimit`]: it lies with no field.
+pub const EQUIPMENT_LIMIT: &str = "equipment_limit";
 
 /// One entry: known by `id`, or by its integration and external id. What is not known yet is registered.
 #[derive(Debug, Clone, Default)]
@@ -63,27 +69,27 @@ pub struct BulkSummary {
 
 impl Control {
     /// Saves `entries`, each with its place in the call; `refused` are those that could not even be read. One
-    /// transaction, one audit entry with the counts and `body_hash` (hexadecimal SHA-256 of the call's body).
+    /// transaction, one audit entry with the counts, each piece before and after, and `body_hash` (hexadecimal SHA-256 of the call's body).
     ///
     /// # Errors
     /// Only for the call as a whole: [`Error::PermissionDenied`] or a fault.
     pub async fn bulk_upsert_equipment(
         &self,
-        actor: Actor,
+        actor: impl Into<Registrar>,
         entries: Vec<(usize, BulkUpsert)>,
         refused: Vec<Refusal>,
         body_hash: String,
     ) -> Result<BulkSummary, Error> {
-        let target = Target::Organisation(actor.organisation_id);
+        let actor = actor.into();
+        let target = actor.own_integration().map_or(Target::Organisation(actor.organisation_id()), Target::Integration);
+        let equipment_max = self.inner.equipment_max;
         let upsert = move |tx: &Tx<'_>| {
-            tx.attempt(&actor, "equipment_bulk_refused", target);
-            actor.require_permission(tx)?;
-            let mut bulk = Bulk { tx, actor, refusals: HashMap::new(), summary: BulkSummary::default(), facts: vec![] };
-            bulk.summary.rejected = refused;
+            actor.require(tx, "equipment_bulk_refused", target)?;
+            let mut bulk = Bulk::new(tx, actor, equipment_max, refused);
             for (index, entry) in entries {
                 bulk.take(index, &entry)?;
             }
-            let Bulk { mut summary, facts, .. } = bulk;
+            let Bulk { mut summary, facts, changed, .. } = bulk;
             summary.rejected.sort_by_key(|refusal| refusal.index);
             if !facts.is_empty() {
                 let after = json!({
@@ -92,8 +98,9 @@ impl Control {
                     "unchanged": summary.unchanged,
                     "rejected": summary.rejected.len(),
                     "body_sha256": body_hash,
+                    "equipment": changed,
                 });
-                let entry = AuditEntry::by(&actor, "equipment_bulk", target);
+                let entry = actor.entry("equipment_bulk", target);
                 audit::append(tx, AuditEntry { after: Some(after), ..entry })?;
             }
             let changes = if facts.is_empty() { vec![] } else { vec![Change::Equipment(facts)] };
@@ -105,14 +112,32 @@ impl Control {
 
 struct Bulk<'a> {
     tx: &'a Tx<'a>,
-    actor: Actor,
+    actor: Registrar,
     /// What is wrong with an integration, looked up once each.
     refusals: HashMap<IntegrationId, Option<&'static str>>,
     summary: BulkSummary,
-    facts: Vec<crate::model::EquipmentFacts>,
+    facts: Vec<EquipmentFacts>,
+    /// For the audit log: each piece that was registered or changed.
+    changed: Vec<Value>,
+    equipment_max: u32,
+    /// Pieces that an integration has, counted once each.
+    counts: HashMap<IntegrationId, u32>,
 }
 
-impl Bulk<'_> {
+impl<'a> Bulk<'a> {
+    fn new(tx: &'a Tx<'a>, actor: Registrar, equipment_max: u32, refused: Vec<Refusal>) -> Self {
+        Self {
+            tx,
+            actor,
+            refusals: HashMap::new(),
+            summary: BulkSummary { rejected: refused, ..BulkSummary::default() },
+            facts: vec![],
+            changed: vec![],
+            equipment_max,
+            counts: HashMap::new(),
+        }
+    }
+
     fn take(&mut self, index: usize, entry: &BulkUpsert) -> Result<(), Error> {
         match self.upsert(entry)? {
             Ok(equipment) => self.summary.accepted.push(UpsertedEquipment { index, equipment }),
@@ -126,8 +151,9 @@ impl Bulk<'_> {
     /// The inner result is the entry's own, the outer one ends the call.
     fn upsert(&mut self, entry: &BulkUpsert) -> Result<Result<Equipment, Vec<FieldError>>, Error> {
         let refuse = |field, message| Ok(Err(vec![FieldError::new(field, message)]));
-        let before = match (entry.id, entry.integration_id) {
-            (Some(id), integration_id) => match find(self.tx, self.actor.organisation_id, id) {
+        let named = self.actor.own_integration().or(entry.integration_id);
+        let before = match (entry.id, named) {
+            (Some(id), integration_id) => match find_for(self.tx, &self.actor, id) {
                 Ok(equipment) if integration_id.is_none_or(|named| named == equipment.integration_id) => {
                     Some(equipment)
                 }
@@ -146,12 +172,16 @@ impl Bulk<'_> {
                 by_external_id(self.tx, integration_id, external_id)?
             }
         };
-        match (before, entry.integration_id) {
+        match (before, named) {
             (Some(before), _) => self.change(before, entry),
             (None, Some(integration_id)) => match Draft::new(integration_id, &entry.fields) {
                 Ok(draft) => {
-                    let equipment = insert(self.tx, self.actor.organisation_id, &draft)?;
+                    if !self.has_room(integration_id)? {
+                        return refuse(EQUIPMENT_LIMIT, "the integration has as much equipment as it may");
+                    }
+                    let equipment = insert(self.tx, self.actor.organisation_id(), &draft)?;
                     self.summary.created += 1;
+                    self.changed.push(json!({ "id": equipment.id, "after": description(&equipment) }));
                     self.facts.push(equipment.facts());
                     Ok(Ok(equipment))
                 }
@@ -178,15 +208,27 @@ impl Bulk<'_> {
         }
         let equipment = update(self.tx, &before, &draft)?;
         self.summary.updated += 1;
+        let (was, is) = user::difference(&description(&before), &description(&equipment));
+        self.changed.push(json!({ "id": equipment.id, "before": was, "after": is }));
         self.facts.push(equipment.facts());
         Ok(Ok(equipment))
+    }
+
+    /// Whether one more piece may be registered; counts it.
+    fn has_room(&mut self, id: IntegrationId) -> Result<bool, Error> {
+        let count = match self.counts.get(&id) {
+            Some(count) => *count,
+            None => count(self.tx, id)?,
+        };
+        self.counts.insert(id, count + 1);
+        Ok(count < self.equipment_max)
     }
 
     fn integration_refusal(&mut self, id: IntegrationId) -> Result<Option<&'static str>, Error> {
         if let Some(known) = self.refusals.get(&id) {
             return Ok(*known);
         }
-        let refusal = integration_refusal(self.tx, self.actor.organisation_id, id)?;
+        let refusal = integration_refusal(self.tx, self.actor.organisation_id(), id)?;
         self.refusals.insert(id, refusal);
         Ok(refusal)
     }

@@ -24,10 +24,14 @@ pub struct EquipmentFilter {
     pub external_id: Option<String>,
     /// Of this kind.
     pub kind: Option<EquipmentKind>,
+    /// Of this type.
+    pub type_name: Option<String>,
     /// Retired, or not.
     pub retired: Option<bool>,
     /// In this room, byte for byte.
     pub room: Option<String>,
+    /// At this location, byte for byte.
+    pub location: Option<String>,
     /// With this text in its name, external id, room or location, whatever the case.
     pub q: Option<String>,
 }
@@ -118,6 +122,10 @@ fn list(
         sql.push_str(" AND kind = :kind");
         values.push((":kind", kind));
     }
+    if let Some(type_name) = &filter.type_name {
+        sql.push_str(" AND type = :type");
+        values.push((":type", type_name));
+    }
     if let Some(retired) = &filter.retired {
         sql.push_str(" AND (status = 'retired') = :retired");
         values.push((":retired", retired));
@@ -125,6 +133,10 @@ fn list(
     if let Some(room) = &filter.room {
         sql.push_str(" AND room = :room");
         values.push((":room", room));
+    }
+    if let Some(location) = &filter.location {
+        sql.push_str(" AND location = :location");
+        values.push((":location", location));
     }
     if let Some(pattern) = &pattern {
         sql.push_str(

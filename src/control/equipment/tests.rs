@@ -6,7 +6,7 @@ use std::{
 use super::*;
 use crate::{
     control::{
-        ChangeListener, Cut, PageRequest,
+        Actor, ChangeListener, Cut, PageRequest,
         integration::NewIntegration,
         tests::{Bed, add_organisation, add_user, embedded},
     },

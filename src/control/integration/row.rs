@@ -41,7 +41,7 @@ pub(super) fn select(condition: &str) -> String {
 }
 
 /// The integration `id`, if it is one of `organisation_id`; another's is not found either (S008).
-pub(super) fn load(
+pub(in crate::control) fn load(
     connection: &Connection,
     organisation_id: OrganisationId,
     id: IntegrationId,

@@ -34,8 +34,8 @@ fn surface() -> Surface {
         resources: vec![Resource {
             name: "equipment",
             path: "/v1/equipment",
-            read: Scope::EquipmentRead,
-            write: Scope::EquipmentWrite,
+            read: Some(Scope::EquipmentRead),
+            write: Some(Scope::EquipmentWrite),
             router: resource,
         }],
     }

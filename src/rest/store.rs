@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::task::spawn_blocking;
 
-use super::{Admin, problem::Problem};
+use super::{Api, problem::Problem};
 use crate::{
     model::ProblemCode,
     store::{self, Store},
@@ -14,12 +14,12 @@ use crate::{
 const RETRY_AFTER_S: u64 = 1;
 
 /// Runs `question` on the store.
-pub(super) async fn ask<T, F>(admin: &Admin, question: F) -> Result<T, Problem>
+pub(crate) async fn ask<T, F>(api: &impl Api, question: F) -> Result<T, Problem>
 where
     T: Send + 'static,
     F: FnOnce(&dyn Store) -> Result<T, store::Error> + Send + 'static,
 {
-    let store = Arc::clone(&admin.store);
+    let store = Arc::clone(api.store());
     match spawn_blocking(move || question(&*store)).await {
         Ok(answer) => answer.map_err(Problem::from),
         Err(error) => {

@@ -8,19 +8,19 @@ use crate::control::Page;
 
 /// A page of a list.
 #[derive(Serialize, ToSchema)]
-pub(super) struct List<T> {
+pub(crate) struct List<T> {
     /// In the list's stable order.
-    pub(super) items: Vec<T>,
+    pub(crate) items: Vec<T>,
     /// For `cursor` of the next call; null: this was the last page.
-    pub(super) next_cursor: Option<String>,
+    pub(crate) next_cursor: Option<String>,
 }
 
 /// `page` with its items as they are shown.
-pub(super) fn list<T, V: From<T>>(page: Page<T>) -> Json<List<V>> {
+pub(crate) fn list<T, V: From<T>>(page: Page<T>) -> Json<List<V>> {
     Json(List { items: page.items.into_iter().map(V::from).collect(), next_cursor: page.next_cursor })
 }
 
 /// Everything there is, on one page.
-pub(super) fn whole<V>(items: impl IntoIterator<Item = V>) -> Json<List<V>> {
+pub(crate) fn whole<V>(items: impl IntoIterator<Item = V>) -> Json<List<V>> {
     Json(List { items: items.into_iter().collect(), next_cursor: None })
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 /// The microsecond that `text` means, if it is RFC 3339.
-pub(super) fn parse(text: &str) -> Option<i64> {
+pub(crate) fn parse(text: &str) -> Option<i64> {
     // jiff takes more than RFC 3339: dates with a space, with a zone's name, without seconds.
     let bytes = text.as_bytes();
     let has_form = bytes.len() >= 20
@@ -18,12 +18,12 @@ pub(super) fn parse(text: &str) -> Option<i64> {
 }
 
 /// `us` as RFC 3339 in UTC, with as many digits as it needs.
-pub(super) fn format(us: i64) -> String {
+pub(crate) fn format(us: i64) -> String {
     Timestamp::from_microsecond(us).map_or_else(|_| String::new(), |time| time.to_string())
 }
 
 /// Likewise, where there may be none.
-pub(super) fn format_some(us: Option<i64>) -> Option<String> {
+pub(crate) fn format_some(us: Option<i64>) -> Option<String> {
     us.map(format)
 }
 

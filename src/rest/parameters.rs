@@ -5,17 +5,17 @@ use std::{collections::BTreeMap, str::FromStr};
 use axum::extract::{FromRequestParts, Query};
 use http::request::Parts;
 
-use super::{Admin, problem::Problem, time};
+use super::{problem::Problem, time};
 use crate::control::PageRequest;
 
 /// The parameters that no handler has taken yet.
 #[derive(Debug)]
-pub(super) struct Parameters(BTreeMap<String, Vec<String>>);
+pub(crate) struct Parameters(BTreeMap<String, Vec<String>>);
 
-impl FromRequestParts<Admin> for Parameters {
+impl<A: Sync> FromRequestParts<A> for Parameters {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &Admin) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, _: &A) -> Result<Self, Problem> {
         let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
             .map_err(|_| Problem::parameter("The query of the URL cannot be read."))?;
         let mut values: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -28,7 +28,7 @@ impl FromRequestParts<Admin> for Parameters {
 
 impl Parameters {
     /// The one value of `name`, if it is given.
-    pub(super) fn text(&mut self, name: &str) -> Result<Option<String>, Problem> {
+    pub(crate) fn text(&mut self, name: &str) -> Result<Option<String>, Problem> {
         let Some(mut values) = self.0.remove(name) else { return Ok(None) };
         match (values.pop(), values.is_empty()) {
             (Some(value), true) => Ok(Some(value)),
@@ -37,13 +37,13 @@ impl Parameters {
     }
 
     /// All values of `name`: given several times, or separated by commas.
-    pub(super) fn texts(&mut self, name: &str) -> Vec<String> {
+    pub(crate) fn texts(&mut self, name: &str) -> Vec<String> {
         let values = self.0.remove(name).unwrap_or_default();
         values.iter().flat_map(|value| value.split(',')).map(str::to_owned).collect()
     }
 
     /// The value of `name`, read by `read`; `form` says what it must be.
-    pub(super) fn read<T>(
+    pub(crate) fn read<T>(
         &mut self,
         name: &str,
         form: &str,
@@ -54,24 +54,24 @@ impl Parameters {
     }
 
     /// One of our ids.
-    pub(super) fn id<T: FromStr>(&mut self, name: &str) -> Result<Option<T>, Problem> {
+    pub(crate) fn id<T: FromStr>(&mut self, name: &str) -> Result<Option<T>, Problem> {
         self.read(name, "an id (UUID)", |text| text.parse().ok())
     }
 
     /// A time in RFC 3339, in microseconds (Unix). A plus sign that a client forgot to escape has become a space.
-    pub(super) fn time(&mut self, name: &str) -> Result<Option<i64>, Problem> {
+    pub(crate) fn time(&mut self, name: &str) -> Result<Option<i64>, Problem> {
         let form = "a time in RFC 3339, 2026-01-05T10:00:00Z for example";
         self.read(name, form, |text| time::parse(&text.replace(' ', "+")))
     }
 
     /// `cursor` and `limit`.
-    pub(super) fn page(&mut self) -> Result<PageRequest, Problem> {
+    pub(crate) fn page(&mut self) -> Result<PageRequest, Problem> {
         let limit = self.read("limit", "a whole number from 1 to 200", |text| text.parse().ok())?;
         Ok(PageRequest { cursor: self.text("cursor")?, limit })
     }
 
     /// Ends the reading: refused where something is left.
-    pub(super) fn finish(self) -> Result<(), Problem> {
+    pub(crate) fn finish(self) -> Result<(), Problem> {
         match self.0.into_keys().next() {
             None => Ok(()),
             Some(name) => Err(Problem::parameter(format!("{name:?} is not a parameter of this call."))),

@@ -2,7 +2,6 @@
 
 use axum::{
     Json,
-    extract::State,
     response::{IntoResponse, Response},
 };
 use http::StatusCode;
@@ -11,22 +10,16 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
-use super::{
-    Admin,
-    body::{Fields, RawBody},
-    caller::Administrator,
-    equipment::patch,
-    problem::Problem,
-};
+use super::{body::Fields, equipment::patch, problem::Problem};
 use crate::{
-    control::{BULK_ITEMS_MAX, BulkSummary, BulkUpsert, FieldError, Refusal},
+    control::{BULK_ITEMS_MAX, BulkSummary, BulkUpsert, EQUIPMENT_LIMIT, FieldError, Refusal},
     model::{EquipmentId, IntegrationId, ProblemCode, RequestId},
 };
 
 /// What a bulk call did.
 #[derive(Serialize, ToSchema)]
 #[schema(as = EquipmentBulkResult)]
-pub(super) struct BulkResult {
+pub(crate) struct BulkResult {
     #[schema(value_type = String, format = Uuid)]
     request_id: RequestId,
     /// Entries of the call: `accepted` and `rejected` together.
@@ -48,7 +41,7 @@ pub(super) struct BulkResult {
 /// An entry that was accepted.
 #[derive(Serialize, ToSchema)]
 #[schema(as = EquipmentBulkItem)]
-pub(super) struct BulkItem {
+pub(crate) struct BulkItem {
     /// Its place in the call, from 0.
     index: usize,
     #[schema(value_type = String, format = Uuid)]
@@ -59,10 +52,10 @@ pub(super) struct BulkItem {
 /// An entry that was rejected.
 #[derive(Serialize, ToSchema)]
 #[schema(as = EquipmentBulkError)]
-pub(super) struct BulkError {
+pub(crate) struct BulkError {
     /// Its place in the call, from 0.
     index: usize,
-    /// The field's name and `_invalid`; `not_an_object`.
+    /// The field's name and `_invalid`; `unknown_field`, `not_an_object`, `equipment_limit`.
     code: String,
     field: Option<String>,
     message: String,
@@ -75,6 +68,7 @@ impl From<Refusal> for BulkError {
         let Refusal { index, error: FieldError { field, message } } = refusal;
         let (code, field) = match field.as_str() {
             "" => ("not_an_object".to_owned(), None),
+            EQUIPMENT_LIMIT => (EQUIPMENT_LIMIT.to_owned(), None),
             known if KNOWN_FIELDS.contains(&known) => (format!("{known}_invalid"), Some(field)),
             _ => ("unknown_field".to_owned(), Some(field)),
         };
@@ -85,42 +79,51 @@ impl From<Refusal> for BulkError {
 const KNOWN_FIELDS: &[&str] =
     &["id", "integration_id", "kind", "type", "external_id", "name", "room", "location", "status"];
 
-/// `POST /admin/v1/equipment/bulk`
-pub(super) async fn upsert(
-    State(admin): State<Admin>,
-    Administrator(actor): Administrator,
-    RawBody(body): RawBody,
-) -> Result<Response, Problem> {
-    let mut fields = Fields::read(&body)?;
-    let Some(entries) = fields.list("equipment") else {
-        if !fields.has_refusals() {
-            fields.refuse::<()>("equipment", "must be given");
-        }
-        return Err(Problem::fields(fields.refusals()));
-    };
-    fields.finish()?;
-    match entries.len() {
-        0 => return Err(Problem::new(ProblemCode::EmptyBatch).with_detail("The list of equipment is empty.")),
-        1..=BULK_ITEMS_MAX => {}
-        _ => {
-            let detail = "At most 500 pieces of equipment in one call; nothing was saved.";
-            return Err(Problem::new(ProblemCode::BatchTooLarge).with_detail(detail));
-        }
-    }
-    let received = entries.len();
-    let (mut good, mut refused) = (Vec::with_capacity(received), Vec::new());
-    for (index, entry) in entries.into_iter().enumerate() {
-        match read(entry) {
-            Ok(upsert) => good.push((index, upsert)),
-            Err(error) => refused.push(Refusal { index, error }),
-        }
-    }
-    let body_hash = hex::encode(Sha256::digest(&body));
-    let summary = admin.control.bulk_upsert_equipment(actor, good, refused, body_hash).await?;
-    Ok(answer(actor.request_id, received, summary))
+/// The entries of a call, each readable or refused.
+pub(crate) struct Batch {
+    /// Entries of the call.
+    pub(crate) received: usize,
+    /// Those that can be read, each with its place.
+    pub(crate) good: Vec<(usize, BulkUpsert)>,
+    /// Those that cannot.
+    pub(crate) refused: Vec<Refusal>,
+    /// SHA-256 of the body, hexadecimal.
+    pub(crate) body_hash: String,
 }
 
-fn answer(request_id: RequestId, received: usize, summary: BulkSummary) -> Response {
+impl Batch {
+    /// Reads `{"equipment":[…]}`; `owner` gives the integration of an entry.
+    pub(crate) fn read(body: &[u8], owner: impl Fn(&mut Fields) -> Option<IntegrationId>) -> Result<Self, Problem> {
+        let mut fields = Fields::read(body)?;
+        let Some(entries) = fields.list("equipment") else {
+            if !fields.has_refusals() {
+                fields.refuse::<()>("equipment", "must be given");
+            }
+            return Err(Problem::fields(fields.refusals()));
+        };
+        fields.finish()?;
+        match entries.len() {
+            0 => return Err(Problem::new(ProblemCode::EmptyBatch).with_detail("The list of equipment is empty.")),
+            1..=BULK_ITEMS_MAX => {}
+            _ => {
+                let detail = "At most 500 pieces of equipment in one call; nothing was saved.";
+                return Err(Problem::new(ProblemCode::BatchTooLarge).with_detail(detail));
+            }
+        }
+        let received = entries.len();
+        let (mut good, mut refused) = (Vec::with_capacity(received), Vec::new());
+        for (index, entry) in entries.into_iter().enumerate() {
+            match read(entry, &owner) {
+                Ok(upsert) => good.push((index, upsert)),
+                Err(error) => refused.push(Refusal { index, error }),
+            }
+        }
+        Ok(Self { received, good, refused, body_hash: hex::encode(Sha256::digest(body)) })
+    }
+}
+
+/// What became of the entries: 200, 207 or 422.
+pub(crate) fn answer(request_id: RequestId, received: usize, summary: BulkSummary) -> Response {
     let (accepted, rejected) = (summary.accepted.len(), summary.rejected.len());
     let status = match (accepted, rejected) {
         (_, 0) => StatusCode::OK,
@@ -147,14 +150,14 @@ fn answer(request_id: RequestId, received: usize, summary: BulkSummary) -> Respo
 }
 
 /// One entry, or the first thing wrong with it.
-fn read(entry: Value) -> Result<BulkUpsert, FieldError> {
+fn read(entry: Value, owner: impl Fn(&mut Fields) -> Option<IntegrationId>) -> Result<BulkUpsert, FieldError> {
     let Value::Object(object) = entry else {
         return Err(FieldError::new("", "must be an object"));
     };
     let mut fields = Fields::of(object, String::new());
     let upsert = BulkUpsert {
         id: fields.id::<EquipmentId>("id"),
-        integration_id: fields.id::<IntegrationId>("integration_id"),
+        integration_id: owner(&mut fields),
         fields: patch(&mut fields),
     };
     match fields.refusals().into_iter().next() {

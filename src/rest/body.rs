@@ -3,7 +3,7 @@
 //! Broken JSON is 400; a field that is unknown or has the wrong type is 422 and named. What a value must be beyond its
 //! type is the control plane's to say.
 
-use std::{str::FromStr, time::Duration};
+use std::str::FromStr;
 
 use axum::extract::{FromRequest, Request};
 use bytes::Bytes;
@@ -13,25 +13,25 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::{
-    Admin,
+    Api,
     problem::{FieldProblem, Problem},
     time,
 };
 use crate::model::ProblemCode;
 
 /// A body as it arrived: JSON by its header, or empty. Bounded in bytes and time.
-pub(super) struct RawBody(pub(super) Bytes);
+pub(crate) struct RawBody(pub(crate) Bytes);
 
-impl FromRequest<Admin> for RawBody {
+impl<A: Api> FromRequest<A> for RawBody {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, admin: &Admin) -> Result<Self, Problem> {
+    async fn from_request(request: Request, api: &A) -> Result<Self, Problem> {
         let is_json = request.headers().get(CONTENT_TYPE).is_some_and(|value| {
             let media_type = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
             media_type.eq_ignore_ascii_case("application/json")
         });
-        let body = Limited::new(request.into_body(), admin.config.body_bytes_max).collect();
-        let read = tokio::time::timeout(Duration::from_millis(admin.config.body_timeout_ms), body).await;
+        let body = Limited::new(request.into_body(), api.body_bytes_max()).collect();
+        let read = tokio::time::timeout(api.body_timeout(), body).await;
         let bytes = match read {
             Err(_) => return Err(Problem::new(ProblemCode::RequestTimeout)),
             Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(Problem::new(ProblemCode::BodyTooLarge)),
@@ -48,24 +48,24 @@ impl FromRequest<Admin> for RawBody {
 
 /// The fields of a JSON object. An empty body has none.
 #[derive(Debug)]
-pub(super) struct Fields {
+pub(crate) struct Fields {
     object: Map<String, Value>,
     /// In front of every name in an error: `contacts[2].`.
     prefix: String,
     errors: Vec<FieldProblem>,
 }
 
-impl FromRequest<Admin> for Fields {
+impl<A: Api> FromRequest<A> for Fields {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, admin: &Admin) -> Result<Self, Problem> {
-        let RawBody(bytes) = RawBody::from_request(request, admin).await?;
+    async fn from_request(request: Request, api: &A) -> Result<Self, Problem> {
+        let RawBody(bytes) = RawBody::from_request(request, api).await?;
         Self::read(&bytes)
     }
 }
 
 impl Fields {
-    pub(super) fn read(bytes: &[u8]) -> Result<Self, Problem> {
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, Problem> {
         if bytes.is_empty() {
             return Ok(Self::of(Map::new(), String::new()));
         }
@@ -74,12 +74,12 @@ impl Fields {
         Ok(Self::of(object, String::new()))
     }
 
-    pub(super) fn of(object: Map<String, Value>, prefix: String) -> Self {
+    pub(crate) fn of(object: Map<String, Value>, prefix: String) -> Self {
         Self { object, prefix, errors: Vec::new() }
     }
 
     /// A text that may be left out, but not be null.
-    pub(super) fn text(&mut self, name: &str) -> Option<String> {
+    pub(crate) fn text(&mut self, name: &str) -> Option<String> {
         match self.object.remove(name)? {
             Value::String(text) => Some(text),
             _ => self.refuse(name, "must be a text"),
@@ -87,7 +87,7 @@ impl Fields {
     }
 
     /// A text that may be left out, or null.
-    pub(super) fn nullable_text(&mut self, name: &str) -> Option<Option<String>> {
+    pub(crate) fn nullable_text(&mut self, name: &str) -> Option<Option<String>> {
         match self.object.remove(name)? {
             Value::String(text) => Some(Some(text)),
             Value::Null => Some(None),
@@ -96,13 +96,13 @@ impl Fields {
     }
 
     /// A whole number that may be left out, but not be null.
-    pub(super) fn integer(&mut self, name: &str) -> Option<i64> {
+    pub(crate) fn integer(&mut self, name: &str) -> Option<i64> {
         let value = self.object.remove(name)?;
         value.as_i64().or_else(|| self.refuse(name, "must be a whole number"))
     }
 
     /// A whole number that may be left out, or null.
-    pub(super) fn nullable_integer(&mut self, name: &str) -> Option<Option<i64>> {
+    pub(crate) fn nullable_integer(&mut self, name: &str) -> Option<Option<i64>> {
         match self.object.remove(name)? {
             Value::Null => Some(None),
             value => value.as_i64().map(Some).or_else(|| self.refuse(name, "must be a whole number or null")),
@@ -110,13 +110,13 @@ impl Fields {
     }
 
     /// True or false, or left out.
-    pub(super) fn flag(&mut self, name: &str) -> Option<bool> {
+    pub(crate) fn flag(&mut self, name: &str) -> Option<bool> {
         let value = self.object.remove(name)?;
         value.as_bool().or_else(|| self.refuse(name, "must be true or false"))
     }
 
     /// True or false; refused where it is left out.
-    pub(super) fn required_flag(&mut self, name: &str) -> bool {
+    pub(crate) fn required_flag(&mut self, name: &str) -> bool {
         if !self.object.contains_key(name) {
             self.refuse::<()>(name, "must be given");
         }
@@ -124,7 +124,7 @@ impl Fields {
     }
 
     /// A list of texts, or left out.
-    pub(super) fn texts(&mut self, name: &str) -> Option<Vec<String>> {
+    pub(crate) fn texts(&mut self, name: &str) -> Option<Vec<String>> {
         let mut texts = Vec::new();
         for (index, value) in self.list(name)?.into_iter().enumerate() {
             match value {
@@ -138,7 +138,7 @@ impl Fields {
     }
 
     /// A list of anything, or left out.
-    pub(super) fn list(&mut self, name: &str) -> Option<Vec<Value>> {
+    pub(crate) fn list(&mut self, name: &str) -> Option<Vec<Value>> {
         match self.object.remove(name)? {
             Value::Array(values) => Some(values),
             _ => self.refuse(name, "must be a list"),
@@ -146,7 +146,7 @@ impl Fields {
     }
 
     /// A list of objects, each read by `read`, or left out.
-    pub(super) fn objects<T>(&mut self, name: &str, read: impl Fn(&mut Self) -> T) -> Option<Vec<T>> {
+    pub(crate) fn objects<T>(&mut self, name: &str, read: impl Fn(&mut Self) -> T) -> Option<Vec<T>> {
         let mut objects = Vec::new();
         for (index, value) in self.list(name)?.into_iter().enumerate() {
             let Value::Object(object) = value else {
@@ -161,13 +161,13 @@ impl Fields {
     }
 
     /// One of our ids, or left out.
-    pub(super) fn id<T: FromStr>(&mut self, name: &str) -> Option<T> {
+    pub(crate) fn id<T: FromStr>(&mut self, name: &str) -> Option<T> {
         let text = self.text(name)?;
         text.parse().ok().or_else(|| self.refuse(name, "must be an id (UUID)"))
     }
 
     /// A time in RFC 3339, in microseconds (Unix), or left out, or null.
-    pub(super) fn nullable_time(&mut self, name: &str) -> Option<Option<i64>> {
+    pub(crate) fn nullable_time(&mut self, name: &str) -> Option<Option<i64>> {
         match self.nullable_text(name)? {
             None => Some(None),
             Some(text) => time::parse(&text)
@@ -177,7 +177,7 @@ impl Fields {
     }
 
     /// A time in RFC 3339, in microseconds (Unix); refused where it is left out.
-    pub(super) fn required_time(&mut self, name: &str) -> i64 {
+    pub(crate) fn required_time(&mut self, name: &str) -> i64 {
         if self.object.get(name).is_none_or(Value::is_null) {
             self.refuse::<()>(name, "must be given");
         }
@@ -185,23 +185,23 @@ impl Fields {
     }
 
     /// Notes that the field `name` is refused.
-    pub(super) fn refuse<T>(&mut self, name: &str, message: &str) -> Option<T> {
+    pub(crate) fn refuse<T>(&mut self, name: &str, message: &str) -> Option<T> {
         self.errors.push(FieldProblem { field: format!("{}{name}", self.prefix), message: message.to_owned() });
         None
     }
 
     /// Whether anything was wrong so far.
-    pub(super) fn has_refusals(&self) -> bool {
+    pub(crate) fn has_refusals(&self) -> bool {
         !self.errors.is_empty()
     }
 
     /// Whether the field `name` was refused.
-    pub(super) fn refuses(&self, name: &str) -> bool {
+    pub(crate) fn refuses(&self, name: &str) -> bool {
         self.errors.iter().any(|error| error.field.strip_prefix(&self.prefix) == Some(name))
     }
 
     /// All that was wrong, unknown fields included.
-    pub(super) fn refusals(self) -> Vec<FieldProblem> {
+    pub(crate) fn refusals(self) -> Vec<FieldProblem> {
         let Self { object, prefix, mut errors } = self;
         let unknown = object.into_iter().map(|(name, _)| FieldProblem {
             field: format!("{prefix}{name}"),
@@ -212,7 +212,7 @@ impl Fields {
     }
 
     /// Ends the reading: refused where anything was wrong.
-    pub(super) fn finish(self) -> Result<(), Problem> {
+    pub(crate) fn finish(self) -> Result<(), Problem> {
         let errors = self.refusals();
         if errors.is_empty() { Ok(()) } else { Err(Problem::fields(errors)) }
     }

@@ -10,25 +10,25 @@ use http::{
     request::Parts,
 };
 
-use super::{Admin, problem::Problem};
+use super::problem::Problem;
 
 /// A version that no object has: it meets nothing.
 const NO_VERSION: u64 = 0;
 
 /// The version that the caller has read, if they say so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct IfMatch(pub(super) Option<u64>);
+pub(crate) struct IfMatch(pub(crate) Option<u64>);
 
-impl FromRequestParts<Admin> for IfMatch {
+impl<A: Sync> FromRequestParts<A> for IfMatch {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &Admin) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, _: &A) -> Result<Self, Problem> {
         of(&parts.headers).map(Self)
     }
 }
 
 /// The version in `headers`.
-pub(super) fn of(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+pub(crate) fn of(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
     let mut values = headers.get_all(IF_MATCH).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
@@ -52,7 +52,7 @@ fn read(value: &HeaderValue) -> Result<Option<u64>, Problem> {
 }
 
 /// `answer` with the object's version as its entity tag.
-pub(super) fn tagged(version: u64, answer: impl IntoResponse) -> Response {
+pub(crate) fn tagged(version: u64, answer: impl IntoResponse) -> Response {
     let mut response = answer.into_response();
     let tag = HeaderValue::from_str(&format!("\"{version}\"")).expect("digits in quotes are a header value");
     response.headers_mut().insert(ETAG, tag);
