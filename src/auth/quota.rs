@@ -35,7 +35,7 @@ impl Quota {
     /// Requests used of the UTC day at `now_s`, and the second at which it ends.
     pub(super) fn peek(&self, now_s: u64) -> (u32, u64) {
         let (day, used) = current(self.0.load(Ordering::Acquire), now_s);
-        (u32::try_from(used).unwrap_or(u32::MAX), (day + 1) * DAY_S)
+        (used, (day + 1) * DAY_S)
     }
 
     /// Day number (days since the Unix epoch) and requests used in it.

@@ -172,7 +172,7 @@ async fn equipment_of_others_does_not_exist() {
     post(&facility, &other, "/v1/equipment", json!({"kind": "sensor", "external_id": "theirs"})).await.expect(201);
     let named = json!({"equipment": [{"external_id": "x", "kind": "sensor", "integration_id": owner.id}]});
     let refused = post(&facility, &other, "/v1/equipment/bulk", named).await.expect(422);
-    assert_eq!(refused.json["errors"][0]["code"], "unknown_field");
+    assert_eq!(refused.json["errors"][0]["code"], "integration_id_invalid", "{}", refused.text);
     let unchanged = facility.get(&format!("/admin/v1/equipment/{theirs}")).await.expect(200);
     assert_eq!((unchanged.json["version"].as_u64(), unchanged.json["status"].as_str()), (Some(1), Some("active")));
 }

@@ -27,5 +27,6 @@ mod mqtt_limits;
 mod mqtt_ports;
 mod mqtt_refusals;
 mod mqtt_transports;
+mod own_limits;
 mod recovery;
 mod start;
