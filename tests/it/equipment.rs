@@ -317,8 +317,8 @@ async fn a_suspend_that_has_returned_ends_writes_too() {
         .expect(200);
     down.store(true, Ordering::SeqCst);
     let count = async || {
-        let path = format!("/admin/v1/audit-log?action=equipment_create&order=desc&limit=1");
-        facility.get(&path).await.expect(200).json["items"][0]["seq"].as_u64().unwrap()
+        let path = "/admin/v1/audit-log?action=equipment_create&order=desc&limit=1";
+        facility.get(path).await.expect(200).json["items"][0]["seq"].as_u64().unwrap()
     };
     let at_barrier = count().await;
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;

@@ -69,7 +69,8 @@ pub struct BulkSummary {
 
 impl Control {
     /// Saves `entries`, each with its place in the call; `refused` are those that could not even be read. One
-    /// transaction, one audit entry with the counts, each piece before and after, and `body_hash` (hexadecimal SHA-256 of the call's body).
+    /// transaction, one audit entry with the counts, each piece before and after, and `body_hash` (hexadecimal SHA-256
+    /// of the call's body).
     ///
     /// # Errors
     /// Only for the call as a whole: [`Error::PermissionDenied`] or a fault.
