@@ -1,7 +1,7 @@
 //! Integrations: requesting, listing, reading and changing them.
 
 use axum::{Json, extract::State, response::Response};
-use http::{HeaderValue, StatusCode, header::LOCATION};
+use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -9,7 +9,7 @@ use super::{
     Admin,
     body::Fields,
     caller::Administrator,
-    etag::IfMatch,
+    etag::{IfMatch, located},
     integration_view::{IntegrationView, shown},
     parameters::Parameters,
     path::Id,
@@ -79,10 +79,7 @@ pub(super) async fn create(
     fields.finish()?;
     let integration = admin.control.create_integration(actor, request).await?;
     let location = format!("/admin/v1/integrations/{}", integration.id);
-    let mut response = shown(StatusCode::CREATED, integration);
-    let location = HeaderValue::from_str(&location).expect("a path with a UUID is a header value");
-    response.headers_mut().insert(LOCATION, location);
-    Ok(response)
+    Ok(located(&location, shown(StatusCode::CREATED, integration)))
 }
 
 /// `GET /admin/v1/integrations/{id}`

@@ -9,6 +9,8 @@ use axum::{
     routing::{delete, get, patch, post},
 };
 
+use http::{HeaderName, header::ALLOW};
+
 use super::{
     Admin, allowlist, audit, caller::SignedIn, catalogue, equipment, grants, integrations, latest, lifecycle, openapi,
     probes, problem::Problem, readings, request, session, users,
@@ -29,7 +31,7 @@ pub fn router(admin: Admin) -> Router {
         .route("/grants", post(grants::create).merge(delete(grants::end)))
         .route("/history", get(audit::history));
     let v1 = Router::new()
-        .route("/login", post(session::login))
+        .route("/login", post(session::login).fallback(only_post))
         .route("/logout", post(session::logout))
         .route("/me", get(session::me))
         .route("/password", post(session::change_password))
@@ -52,10 +54,10 @@ pub fn router(admin: Admin) -> Router {
         .route("/readings/latest", get(latest::index));
     Router::new()
         .nest("/admin/v1", v1)
-        .route("/openapi.json", get(openapi::serve))
-        .route("/livez", get(probes::livez))
-        .route("/readyz", get(probes::readyz))
-        .route("/metrics", get(probes::metrics))
+        .route("/openapi.json", get(openapi::serve).fallback(only_get))
+        .route("/livez", get(probes::livez).fallback(only_get))
+        .route("/readyz", get(probes::readyz).fallback(only_get))
+        .route("/metrics", get(probes::metrics).fallback(only_get))
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
         .layer(from_fn_with_state(admin.clone(), request::layer))
@@ -69,4 +71,13 @@ async fn unknown_path(_: SignedIn) -> Problem {
 
 async fn unknown_method(_: SignedIn) -> Problem {
     Problem::new(ProblemCode::MethodNotAllowed)
+}
+
+/// What is open to everybody says so, whatever the method.
+async fn only_get() -> ([(HeaderName, &'static str); 1], Problem) {
+    ([(ALLOW, "GET,HEAD")], Problem::new(ProblemCode::MethodNotAllowed))
+}
+
+async fn only_post() -> ([(HeaderName, &'static str); 1], Problem) {
+    ([(ALLOW, "POST")], Problem::new(ProblemCode::MethodNotAllowed))
 }

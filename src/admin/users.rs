@@ -9,7 +9,7 @@ use super::{
     Admin,
     body::Fields,
     caller::Administrator,
-    etag::{IfMatch, tagged},
+    etag::{IfMatch, located, tagged},
     page::{List, list},
     parameters::Parameters,
     path::Id,
@@ -115,9 +115,9 @@ pub(super) async fn create(
     };
     fields.finish()?;
     let (user, password) = admin.control.create_user(actor, new).await?;
-    let version = user.version;
+    let (version, path) = (user.version, format!("/admin/v1/users/{}", user.id));
     let body = UserWithPassword { user: user.into(), one_time_password: password.expose().to_owned() };
-    Ok(tagged(version, (StatusCode::CREATED, Json(body))))
+    Ok(located(&path, tagged(version, (StatusCode::CREATED, Json(body)))))
 }
 
 /// `PATCH /admin/v1/users/{id}`

@@ -156,7 +156,7 @@ impl App {
             metrics: Arc::new(table),
             health,
             render_metrics: Arc::new(move || rendering.render()),
-            problems_url: config.http.public_url.trim_end_matches('/').to_owned(),
+            problems_url: problems_url(config, &urls),
         }));
         tasks.serve_admin(router, admin_tcp, config)?;
         tracing::info!(http = %urls.http, mqtt = urls.mqtt, admin = %urls.admin, data_dir = %config.data_dir.display(), "Serving.");
@@ -302,6 +302,12 @@ fn authenticator(
     let verifier = Arc::new(jwt::Verifier::new(&config.auth.tokens, trusted, Some(&saved), health.clone())?);
     tasks.keep(verifier.start(tasks.background_token()));
     Ok(Arc::new(Authenticator::new(registry, verifier, &config.auth)))
+}
+
+/// Where the pages about codes are. The administrators' port has none, so a link relative to it would lead nowhere.
+fn problems_url(config: &Config, urls: &Urls) -> String {
+    let public = config.http.public_url.trim_end_matches('/');
+    if public.is_empty() { urls.http.trim_end_matches('/').to_owned() } else { public.to_owned() }
 }
 
 /// The OpenAPI 3.1 document of the integration API, as JSON. Each port shows its own: a partner's tools should not

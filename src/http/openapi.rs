@@ -7,7 +7,7 @@ use utoipa::{IntoParams, OpenApi, ToSchema};
 use super::edge::READINGS_PATH;
 use crate::model::{
     self, EntryCode, FieldProblem, ProblemCode,
-    openapi::{Call, Header, Part, REPLAYED, REQUEST_ID, complete, one_of},
+    openapi::{Call, Header, Part, REPLAYED, REQUEST_ID, RETRY_AFTER, WWW_AUTHENTICATE, complete, one_of},
 };
 
 /// The document of everything that the integration port answers, served at `/openapi.json`: of this room, and of
@@ -25,6 +25,7 @@ pub fn openapi(parts: impl IntoIterator<Item = Part>) -> Value {
     let derived = serde_json::to_value(document).expect("a document of texts can be written as JSON");
     let mut document = complete(derived, &api);
     document["components"]["securitySchemes"] = json!({
+        "client": {"type": "http", "scheme": "basic", "description": "Client id and secret, at the token end point alone."},
         "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "From the token end point; lasts an hour at most."},
         "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "Shown once, at activation."},
     });
@@ -41,10 +42,13 @@ pub fn openapi(parts: impl IntoIterator<Item = Part>) -> Value {
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     components(schemas(Problem)),
-    paths(send_readings, token, discovery, jwks),
+    paths(
+        send_readings, token, discovery, jwks, openapi_document, asyncapi_document, problems, problem
+    ),
     servers((url = "/", description = "The integration API's port.")),
     tags(
         (name = "sensors", description = "Sending readings."),
+        (name = "documents", description = "What explains the interface. Without credentials."),
         (name = "tokens", description = "The embedded token issuer. Absent where an external one is configured."),
     ),
 )]
@@ -178,6 +182,37 @@ struct TokenError {
     error_description: String,
 }
 
+/// OpenID Connect Discovery 1.0, as far as client credentials need it.
+#[derive(ToSchema)]
+struct Discovery {
+    issuer: String,
+    token_endpoint: String,
+    jwks_uri: String,
+    grant_types_supported: Vec<String>,
+    response_types_supported: Vec<String>,
+    subject_types_supported: Vec<String>,
+    id_token_signing_alg_values_supported: Vec<String>,
+    token_endpoint_auth_methods_supported: Vec<String>,
+    scopes_supported: Vec<String>,
+}
+
+/// RFC 7517 §5.
+#[derive(ToSchema)]
+struct KeySet {
+    keys: Vec<Key>,
+}
+
+/// An RSA key (RFC 7518 §6.3.1).
+#[derive(ToSchema)]
+struct Key {
+    kty: String,
+    r#use: String,
+    alg: String,
+    kid: String,
+    n: String,
+    e: String,
+}
+
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 struct Options {
@@ -209,8 +244,8 @@ struct Headers {
     ))]
 fn send_readings() {}
 
-/// Get a token for client id and secret.
-#[utoipa::path(post, path = "/oauth/token", tag = "tokens", security(()),
+/// Get a token for client id and secret, by HTTP Basic or in the body.
+#[utoipa::path(post, path = "/oauth/token", tag = "tokens", security((), ("client" = [])),
     request_body(content(
         (TokenRequest = "application/x-www-form-urlencoded"),
         (TokenRequest = "application/json"),
@@ -218,22 +253,48 @@ fn send_readings() {}
     responses(
         (status = 200, description = "The token.", body = TokenResponse),
         (status = 400, description = "The request has not the right form.", body = TokenError),
-        (status = 401, description = "Unknown client, wrong secret, or not active.", body = TokenError),
+        (status = 401, description = "No client, unknown client, wrong secret, or not active.", body = TokenError),
+        (status = 413, description = "Too large.", body = TokenError),
+        (status = 429, description = "Too often from this address or for this client.", body = TokenError),
+        (status = 503, description = "No token can be issued right now.", body = TokenError),
     ))]
 fn token() {}
 
 /// How the issuer describes itself (OpenID Connect Discovery 1.0).
 #[utoipa::path(get, path = "/.well-known/openid-configuration", tag = "tokens", security(()),
-    responses((status = 200, description = "The description.", body = Object)))]
+    responses((status = 200, description = "The description.", body = Discovery)))]
 fn discovery() {}
 
 /// The keys that tokens are signed with (RFC 7517).
 #[utoipa::path(get, path = "/.well-known/jwks.json", tag = "tokens", security(()),
-    responses((status = 200, description = "The keys.", body = Object)))]
+    responses((status = 200, description = "The keys.", body = KeySet)))]
 fn jwks() {}
+
+/// This document.
+#[utoipa::path(get, path = "/openapi.json", tag = "documents", security(()),
+    responses((status = 200, description = "OpenAPI 3.1.", body = Object)))]
+fn openapi_document() {}
+
+/// The same interface over MQTT. Absent where MQTT is not served.
+#[utoipa::path(get, path = "/asyncapi.json", tag = "documents", security(()),
+    responses((status = 200, description = "AsyncAPI 3.", body = Object)))]
+fn asyncapi_document() {}
+
+/// All error codes, for people.
+#[utoipa::path(get, path = "/problems", tag = "documents", security(()),
+    responses((status = 200, description = "A page.", content_type = "text/html", body = String)))]
+fn problems() {}
+
+/// One error code, for people: what it means, why, what to do. The `type` of every problem leads here.
+#[utoipa::path(get, path = "/problems/{code}", tag = "documents", security(()),
+    params(("code" = String, Path, description = "The code.")),
+    responses((status = 200, description = "A page.", content_type = "text/html", body = String)))]
+fn problem() {}
 
 /// Everything that the derived document lacks.
 fn api() -> model::openapi::Api {
+    let codes = ProblemCode::ALL.iter().map(|problem| problem.code());
+    let codes = codes.chain(EntryCode::ALL.iter().map(|code| code.as_str()));
     model::openapi::Api {
         headers: vec![REQUEST_ID, LIMIT, REMAINING, RESET],
         refusals,
@@ -241,16 +302,47 @@ fn api() -> model::openapi::Api {
         properties: vec![
             ("Problem", "code", one_of(ProblemCode::ALL.iter().map(|problem| problem.code()))),
             ("EntryError", "code", one_of(EntryCode::ALL.iter().map(|code| code.as_str()))),
+            ("Reading", "id", json!({"minLength": 1, "maxLength": 128})),
+            ("Reading", "external_id", json!({"minLength": 1, "maxLength": 128})),
+            ("Reading", "metric", json!({"minLength": 1, "examples": ["temperature"]})),
+            ("TokenError", "error", one_of(TOKEN_ERRORS)),
             ("TokenRequest", "grant_type", one_of(["client_credentials"])),
             ("TokenResponse", "token_type", one_of(["Bearer"])),
         ],
         parameters: vec![
+            ("/problems/{code}", "code", one_of(codes)),
             (READINGS_PATH, "Content-Encoding", one_of(["gzip", "zstd", "identity"])),
             (READINGS_PATH, "Idempotency-Key", json!({"pattern": "^[ -~]+$"})),
         ],
+        schemas: schemas(),
         lenient: &["Batch", "Reading", "TokenRequest"],
         own_headers: own_headers(),
     }
+}
+
+fn schemas() -> Vec<(&'static str, Value)> {
+    let reading = json!({"id": "a1", "external_id": "AA:BB:01", "metric": "temperature", "value": 24.6, "unit": "C"});
+    let wrong = json!({"id": "a2", "external_id": "AA:BB:01", "metric": "humidity", "value": 141, "unit": "%"});
+    let result = json!({
+        "request_id": "0197f2b4-6c1e-7d3a-9b52-3f8e1c6a7d90", "received": 2, "accepted": 1, "duplicates": 0, "rejected": 1,
+        "errors": [{"index": 1, "id": "a2", "code": "value_out_of_range", "field": "value", "message": "humidity must be 0–100 %, got 141", "retryable": false}],
+    });
+    vec![
+        ("Batch", json!({"examples": [{"readings": [reading]}, {"readings": [reading, wrong]}]})),
+        (
+            "Reading",
+            json!({"examples": [reading], "oneOf": [{"required": ["equipment_id"]}, {"required": ["external_id"]}]}),
+        ),
+        ("BatchResult", json!({"examples": [result]})),
+        (
+            "TokenRequest",
+            json!({"examples": [{"grant_type": "client_credentials", "client_id": "grq_client_4f9a", "client_secret": "grq_secret_…"}]}),
+        ),
+        (
+            "TokenResponse",
+            json!({"examples": [{"access_token": "eyJhbGciOi…", "token_type": "Bearer", "expires_in": 3600, "scope": "sensors:write"}]}),
+        ),
+    ]
 }
 
 const fn figure(name: &'static str, meaning: &'static str) -> Header {
@@ -261,17 +353,36 @@ const LIMIT: Header = figure("X-RateLimit-Limit", "Requests a window.");
 const REMAINING: Header = figure("X-RateLimit-Remaining", "Requests left in this window.");
 const RESET: Header = figure("X-RateLimit-Reset", "Unix second at which the window ends.");
 
+const TOKEN_ERRORS: [&str; 6] = [
+    "invalid_request",
+    "invalid_client",
+    "unsupported_grant_type",
+    "invalid_scope",
+    "too_many_requests",
+    "temporarily_unavailable",
+];
+
 fn own_headers() -> Vec<(&'static str, &'static str, Header)> {
     const CALL: &str = "POST /v1/sensors/readings";
     let accepted = figure("X-Readings-Accepted", "Readings accepted.");
     let rejected = figure("X-Readings-Rejected", "Readings rejected.");
-    let of = |status| [accepted, rejected, REPLAYED].map(|header| (CALL, status, header));
-    ["200", "207", "422"].into_iter().flat_map(of).collect()
+    // A 422 may also be a refusal of the whole request, which counts nothing.
+    let of = |status| {
+        let count = |header| Header { is_certain: status != "422", ..header };
+        [count(accepted), count(rejected), REPLAYED].map(|header| (CALL, status, header))
+    };
+    let token = ["429", "503"].map(|status| ("POST /oauth/token", status, RETRY_AFTER));
+    let refused = [("POST /oauth/token", "401", WWW_AUTHENTICATE)];
+    ["200", "207", "422"].into_iter().flat_map(of).chain(token).chain(refused).collect()
 }
 
 /// What a call is refused for because of what it is.
 fn refusals(call: &Call<'_>) -> Vec<ProblemCode> {
     use ProblemCode as P;
+    if call.tag() == "documents" {
+        // An unknown page is an unknown path: 401 without credentials, 404 with them.
+        return if call.has_parameter("path") { vec![P::MissingCredential, P::NotFound] } else { Vec::new() };
+    }
     let mut codes = vec![P::Internal];
     if !call.is_open() {
         codes.extend([P::MissingCredential, P::TokenExpired, P::TokenInvalid, P::Unauthorized]);

@@ -16,11 +16,10 @@ pub(super) enum Refusal {
     InvalidRequest(&'static str),
     /// Larger than the limit.
     BodyTooLarge,
+    /// No client named, or without a secret.
+    NoClient,
     /// Unknown client, wrong secret or inactive integration: one answer for all three.
-    InvalidClient {
-        /// Whether it came with HTTP Basic.
-        basic: bool,
-    },
+    InvalidClient,
     /// Not `client_credentials`.
     UnsupportedGrantType,
     /// A scope that the client does not have.
@@ -39,7 +38,7 @@ impl Refusal {
     pub(super) const fn code(self) -> &'static str {
         match self {
             Self::InvalidRequest(_) | Self::BodyTooLarge => "invalid_request",
-            Self::InvalidClient { .. } => "invalid_client",
+            Self::NoClient | Self::InvalidClient => "invalid_client",
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
             Self::TooMany { .. } => "too_many_requests",
@@ -51,7 +50,7 @@ impl Refusal {
         match self {
             Self::InvalidRequest(_) | Self::UnsupportedGrantType | Self::InvalidScope => StatusCode::BAD_REQUEST,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::InvalidClient { .. } => StatusCode::UNAUTHORIZED,
+            Self::NoClient | Self::InvalidClient => StatusCode::UNAUTHORIZED,
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -61,7 +60,8 @@ impl Refusal {
         match self {
             Self::InvalidRequest(what) => what,
             Self::BodyTooLarge => "the body is too large",
-            Self::InvalidClient { .. } => "unknown client, wrong secret, or the integration is not active",
+            Self::NoClient => "give client_id and client_secret, by HTTP Basic or in the body",
+            Self::InvalidClient => "unknown client, wrong secret, or the integration is not active",
             Self::UnsupportedGrantType => "the only grant type is client_credentials",
             Self::InvalidScope => "the client does not have a scope that it asks for",
             Self::TooMany { .. } => "too many token requests: a token lasts an hour, keep it",
@@ -76,7 +76,8 @@ impl IntoResponse for Refusal {
         let mut response = uncached(self.status(), &body);
         let headers = response.headers_mut();
         match self {
-            Self::InvalidClient { basic: true } => {
+            // RFC 9110 §15.5.2: every 401 says what it wants to see, however the client came.
+            Self::NoClient | Self::InvalidClient => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"sensorgate\""));
             }
             Self::TooMany { retry_after_s } => {

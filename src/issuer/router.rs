@@ -97,7 +97,7 @@ impl Shared {
         })?;
         let Some(client) = client else {
             tracing::info!(client_id = request.client_id, "token refused: invalid_client");
-            return Err(Refusal::InvalidClient { basic: request.basic });
+            return Err(Refusal::InvalidClient);
         };
         if request.audience.as_ref().is_some_and(|audience| *audience != self.issuer.config.audience) {
             return Err(Refusal::InvalidRequest("the audience is not the one of this service"));

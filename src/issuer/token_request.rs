@@ -19,8 +19,6 @@ const CLIENT_ID_BYTES_MAX: usize = 256;
 pub(super) struct TokenRequest {
     pub(super) client_id: String,
     pub(super) client_secret: Zeroizing<String>,
-    /// Whether the client came with HTTP Basic, and is to be answered in kind.
-    pub(super) basic: bool,
     pub(super) audience: Option<String>,
     /// Scopes asked for; none: all that the client has.
     pub(super) scope: Option<String>,
@@ -54,24 +52,23 @@ impl TokenRequest {
             Some(_) => return Err(Refusal::UnsupportedGrantType),
             None => return Err(Refusal::InvalidRequest("grant_type is missing")),
         }
-        let (client_id, client_secret, basic) = match basic_credentials(headers)? {
+        let (client_id, client_secret) = match basic_credentials(headers)? {
             Some(_) if fields.client_secret.is_some() => {
                 return Err(Refusal::InvalidRequest("give the client's secret once: by HTTP Basic or in the body"));
             }
             Some((id, _)) if fields.client_id.as_ref().is_some_and(|other| *other != id) => {
                 return Err(Refusal::InvalidRequest("client_id differs from that of HTTP Basic"));
             }
-            Some((id, secret)) => (id, secret, true),
+            Some((id, secret)) => (id, secret),
             None => (
-                fields.client_id.ok_or(Refusal::InvalidRequest("client_id is missing"))?,
-                Zeroizing::new(fields.client_secret.ok_or(Refusal::InvalidRequest("client_secret is missing"))?),
-                false,
+                fields.client_id.ok_or(Refusal::NoClient)?,
+                Zeroizing::new(fields.client_secret.ok_or(Refusal::NoClient)?),
             ),
         };
         if client_id.is_empty() || client_id.len() > CLIENT_ID_BYTES_MAX || client_id.contains(char::is_control) {
-            return Err(Refusal::InvalidClient { basic });
+            return Err(Refusal::InvalidClient);
         }
-        Ok(Self { client_id, client_secret, basic, audience: fields.audience, scope: fields.scope })
+        Ok(Self { client_id, client_secret, audience: fields.audience, scope: fields.scope })
     }
 }
 
@@ -116,7 +113,7 @@ fn basic_credentials(headers: &HeaderMap) -> Result<Option<(String, Zeroizing<St
     if values.next().is_some() {
         return Err(Refusal::InvalidRequest("the Authorization header is given twice"));
     }
-    let refused = || Refusal::InvalidClient { basic: true };
+    let refused = || Refusal::InvalidClient;
     let (scheme, encoded) = value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or_else(refused)?;
     if !scheme.eq_ignore_ascii_case("basic") {
         return Err(refused());

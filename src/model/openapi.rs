@@ -52,14 +52,16 @@ pub const REQUEST_ID: Header = Header {
     is_certain: true,
 };
 
-const RETRY_AFTER: Header = Header {
+/// With 429 and 503.
+pub const RETRY_AFTER: Header = Header {
     name: "Retry-After",
     meaning: "Seconds until it is worth another try.",
     schema: r#"{"type":"integer","minimum":1}"#,
     is_certain: true,
 };
 
-const WWW_AUTHENTICATE: Header = Header {
+/// With 401.
+pub const WWW_AUTHENTICATE: Header = Header {
     name: "WWW-Authenticate",
     meaning: "What the call wants to see (RFC 6750 §3).",
     schema: r#"{"type":"string"}"#,
@@ -122,8 +124,10 @@ pub struct Api {
     pub own_refusals: Vec<OwnRefusals>,
     /// What the properties of schemas can be.
     pub properties: Vec<Refinement>,
-    /// What the parameters of paths can be.
+    /// What the parameters of paths can be; `*` is every path that has the parameter.
     pub parameters: Vec<Refinement>,
+    /// What whole schemas say besides: merged into them. An `examples` of each stands here, too.
+    pub schemas: Vec<(&'static str, Value)>,
     /// Schemas of request bodies in which unknown fields are ignored; in all others they are refused.
     pub lenient: &'static [&'static str],
     /// Headers of single answers besides: `METHOD /path`, status, header.
@@ -150,7 +154,7 @@ impl Call<'_> {
     /// Whether it needs no credentials.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.operation["security"].as_array().is_some_and(|ways| ways.iter().all(|way| *way == json!({})))
+        self.operation["security"].as_array().is_some_and(|ways| ways.contains(&json!({})) || ways.is_empty())
     }
 
     /// Whether it reads a body.
@@ -198,9 +202,13 @@ pub fn complete(mut document: Value, api: &Api) -> Value {
         let place = property_of(&mut document["components"]["schemas"][schema], property);
         merge(place.unwrap_or_else(|| panic!("{schema}.{property} is not in the document")), more);
     }
+    for (schema, more) in &api.schemas {
+        let place = document["components"]["schemas"].get_mut(schema);
+        merge(place.unwrap_or_else(|| panic!("{schema} is not in the document")), more);
+    }
     for (path, parameter, more) in &api.parameters {
-        let place = parameter_of(&mut document["paths"][path], parameter);
-        merge(place.unwrap_or_else(|| panic!("{path} has no parameter {parameter}")), more);
+        let found = refine_parameter(&mut document["paths"], path, parameter, more);
+        assert!(found > 0, "{path} has no parameter {parameter}");
     }
     close_requests(&mut document, api.lenient);
     for (name, _) in &api.own_refusals {
@@ -251,10 +259,18 @@ fn property_of<'a>(schema: &'a mut Value, property: &str) -> Option<&'a mut Valu
     schema.get_mut("properties")?.get_mut(property)
 }
 
-fn parameter_of<'a>(path: &'a mut Value, name: &str) -> Option<&'a mut Value> {
-    let calls = path.as_object_mut()?.values_mut();
-    let mut all = calls.filter_map(|call| call.get_mut("parameters")?.as_array_mut()).flatten();
-    all.find(|parameter| parameter["name"] == name)?.get_mut("schema")
+/// Says more of a parameter of a path, or of all paths (`*`); at how many places it was found.
+fn refine_parameter(paths: &mut Value, path: &str, name: &str, more: &Value) -> usize {
+    let mut found = 0;
+    let items = paths.as_object_mut().into_iter().flatten().filter(|(known, _)| path == "*" || known.as_str() == path);
+    for call in items.filter_map(|(_, item)| item.as_object_mut()).flat_map(|item| item.values_mut()) {
+        let parameters = call.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten();
+        for parameter in parameters.filter(|parameter| parameter["name"] == name) {
+            merge(&mut parameter["schema"], more);
+            found += 1;
+        }
+    }
+    found
 }
 
 /// Says more of `schema`, or of its items where it is a list and `more` is not about lists.

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use axum::{Json, response::Response};
-use http::{HeaderValue, StatusCode, header::LOCATION};
+use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
     Api,
     body::Fields,
-    etag::tagged,
+    etag::{located, tagged},
     last_values::{self, LastSeen, LastValue},
     page::List,
     parameters::Parameters,
@@ -84,10 +84,7 @@ pub(crate) async fn shown(api: &impl Api, status: StatusCode, equipment: Equipme
 /// A piece that was just registered, to be found below `path`.
 pub(crate) async fn created(api: &impl Api, path: &str, equipment: Equipment) -> Response {
     let location = format!("{path}/{}", equipment.id);
-    let mut response = shown(api, StatusCode::CREATED, equipment).await;
-    let location = HeaderValue::from_str(&location).expect("a path with a UUID is a header value");
-    response.headers_mut().insert(LOCATION, location);
-    response
+    located(&location, shown(api, StatusCode::CREATED, equipment).await)
 }
 
 /// A page of them.

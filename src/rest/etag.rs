@@ -6,7 +6,7 @@ use axum::{
 };
 use http::{
     HeaderMap, HeaderValue,
-    header::{ETAG, IF_MATCH},
+    header::{ETAG, IF_MATCH, LOCATION},
     request::Parts,
 };
 
@@ -57,6 +57,13 @@ pub(crate) fn tagged(version: u64, answer: impl IntoResponse) -> Response {
     let tag = HeaderValue::from_str(&format!("\"{version}\"")).expect("digits in quotes are a header value");
     response.headers_mut().insert(ETAG, tag);
     response
+}
+
+/// `answer` to the making of an object, with the object's path.
+pub(crate) fn located(path: &str, mut answer: Response) -> Response {
+    let path = HeaderValue::from_str(path).expect("a path with a UUID is a header value");
+    answer.headers_mut().insert(LOCATION, path);
+    answer
 }
 
 #[cfg(test)]

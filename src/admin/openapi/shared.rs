@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    control::{PERMISSION, VENDORS, integration::SuspendCategory},
+    control::{EQUIPMENT_TYPES, PERMISSION, VENDORS, integration::SuspendCategory},
     model::{
         EquipmentKind, ProblemCode, Scope, Status,
         openapi::{Api, Call, ETAG, Header, LOCATION, REQUEST_ID, Refinement, line, one_of, prose},
@@ -20,6 +20,7 @@ pub(super) fn api() -> Api {
         own_refusals: OWN_REFUSALS.to_vec(),
         properties,
         parameters: parameters(),
+        schemas: schemas(),
         lenient: &[],
         own_headers: own_headers(),
     }
@@ -165,7 +166,8 @@ fn requests() -> Vec<Refinement> {
     let permission = || one_of([PERMISSION]);
     let scopes = || one_of(names(&Scope::ALL));
     let email = || json!({"format": "email", "maxLength": 254});
-    let external_id = || json!({"minLength": 1, "maxLength": 128});
+    let external_id = || json!({"minLength": 1, "maxLength": 128, "pattern": r"^[^\u0000-\u001f\u007f-\u009f]+$"});
+    let types = || one_of(EQUIPMENT_TYPES.iter().map(|of| of.name));
     vec![
         ("NewUser", "email", email()),
         ("NewUser", "name", line(200)),
@@ -188,13 +190,63 @@ fn requests() -> Vec<Refinement> {
         ("Grant", "reason", prose(4_000)),
         ("NewEquipment", "kind", kinds()),
         ("NewEquipment", "external_id", external_id()),
+        ("NewEquipment", "type", types()),
+        ("NewEquipment", "name", line(200)),
+        ("NewEquipment", "room", line(200)),
+        ("NewEquipment", "location", line(200)),
         ("NewEquipment", "status", one_of(["active", "retired"])),
         ("EquipmentPatch", "kind", kinds()),
         ("EquipmentPatch", "external_id", external_id()),
+        ("EquipmentPatch", "type", types()),
+        ("EquipmentPatch", "name", line(200)),
+        ("EquipmentPatch", "room", line(200)),
+        ("EquipmentPatch", "location", line(200)),
         ("EquipmentPatch", "status", one_of(["active", "retired"])),
         ("EquipmentUpsert", "kind", kinds()),
         ("EquipmentUpsert", "external_id", external_id()),
+        ("EquipmentUpsert", "type", types()),
+        ("EquipmentUpsert", "name", line(200)),
+        ("EquipmentUpsert", "room", line(200)),
+        ("EquipmentUpsert", "location", line(200)),
         ("EquipmentUpsert", "status", one_of(["active", "retired"])),
+    ]
+}
+
+/// Examples, and what holds between the fields of one schema.
+fn schemas() -> Vec<(&'static str, Value)> {
+    let id = "0197f2b4-6c1e-7d3a-9b52-3f8e1c6a7d90";
+    let integration = json!({
+        "vendor": "Custom",
+        "name": "Climate computer, house 1",
+        "description": "Delivers the climate of house 1 every minute.",
+        "owner_id": id,
+        "scopes": ["sensors:write", "equipment:read"],
+        "rate_limit_rpm": 120,
+        "contacts": [{"name": "Kim Vos", "email": "kim@partner.example", "company": "Partner"}],
+    });
+    let sensor = json!({
+        "integration_id": id, "kind": "sensor", "type": "climate_sensor", "external_id": "AA:BB:01", "name": "Bench 4",
+        "room": "House 1",
+    });
+    let grant = json!({
+        "examples": [{"rpm": 1_000, "until": "2030-01-31T00:00:00Z", "reason": "Migration of 2029."}],
+        "anyOf": [
+            {"required": ["rpm"], "properties": {"rpm": {"type": "integer"}}},
+            {"required": ["window_start"], "properties": {"window_start": {"type": "string"}}},
+        ],
+    });
+    let example = |value: Value| json!({"examples": [value]});
+    vec![
+        ("Login", example(json!({"email": "kim@example.org", "password": "correct horse battery staple"}))),
+        ("NewUser", example(json!({"email": "kim@example.org", "name": "Kim Vos", "permissions": [PERMISSION]}))),
+        ("NewIntegration", example(integration)),
+        ("IntegrationPatch", example(json!({"scopes": ["sensors:write"], "rate_limit_rpm": 300}))),
+        ("Suspension", example(json!({"reason": "Odd traffic since noon.", "category": "security_concern"}))),
+        ("Reactivation", example(json!({"credentials": "generate"}))),
+        ("IpAllowlistUpdate", example(json!({"enabled": true, "entries": ["203.0.113.0/24"]}))),
+        ("Grant", grant),
+        ("NewEquipment", example(sensor.clone())),
+        ("EquipmentBulk", example(json!({"equipment": [sensor]}))),
     ]
 }
 
@@ -202,6 +254,7 @@ fn requests() -> Vec<Refinement> {
 fn parameters() -> Vec<Refinement> {
     let time = || json!({"format": "date-time"});
     vec![
+        ("*", "If-Match", json!({"pattern": r#"^(\*|"[1-9][0-9]{0,17}")$"#, "examples": ["\"3\""]})),
         ("/admin/v1/integrations", "status", one_of(Status::ALL.map(Status::as_str))),
         ("/admin/v1/integrations", "vendor", vendors()),
         ("/admin/v1/integrations", "q", json!({"maxLength": 200})),
