@@ -9,7 +9,7 @@ mod file;
 use std::{collections::VecDeque, path::Path, sync::Arc};
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, header::IF_MATCH};
 use metrics::{Counter, Gauge, counter, gauge};
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
@@ -256,6 +256,19 @@ pub(super) fn key_of(integration: IntegrationId, route: &str, named: &[u8]) -> K
 pub(super) fn fingerprint_of(body: &[u8], validate_only: bool) -> Fingerprint {
     let mut hash = Sha256::new();
     hash.update([u8::from(validate_only)]);
+    hash.update(body);
+    hash.finalize().into()
+}
+
+/// The fingerprint of a call of a resource: its body, and the version that it is bound to. The same change of another
+/// version is another request, which must be judged.
+pub(super) fn fingerprint_of_call(headers: &HeaderMap, body: &[u8]) -> Fingerprint {
+    let mut hash = Sha256::new();
+    for version in headers.get_all(IF_MATCH) {
+        hash.update(version);
+        hash.update(b"\n");
+    }
+    hash.update([0]);
     hash.update(body);
     hash.finalize().into()
 }

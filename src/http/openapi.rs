@@ -20,6 +20,7 @@ pub fn openapi(parts: impl IntoIterator<Item = Part>) -> Value {
         api.own_refusals.extend(part.own_refusals);
         api.properties.extend(part.properties);
         api.parameters.extend(part.parameters);
+        api.schemas.extend(part.schemas);
         api.own_headers.extend(part.own_headers);
     }
     let derived = serde_json::to_value(document).expect("a document of texts can be written as JSON");

@@ -69,12 +69,14 @@ impl<D: Door, I: Intake> Edge<D, I> {
         let now_s = exchange.now_us / 1_000_000;
         let running = match named {
             None => None,
-            Some(key) => match self.idempotency.claim(key, idempotency::fingerprint_of(&body, false), now_s) {
-                Claim::Mine(running) => Some(running),
-                Claim::Replay(answer) => return replay(&answer, exchange.request_id),
-                Claim::InProgress => return Err(Refusal::new(ProblemCode::IdempotencyInProgress)),
-                Claim::Reused => return Err(Refusal::new(ProblemCode::IdempotencyKeyReused)),
-            },
+            Some(key) => {
+                match self.idempotency.claim(key, idempotency::fingerprint_of_call(&parts.headers, &body), now_s) {
+                    Claim::Mine(running) => Some(running),
+                    Claim::Replay(answer) => return replay(&answer, exchange.request_id),
+                    Claim::InProgress => return Err(Refusal::new(ProblemCode::IdempotencyInProgress)),
+                    Claim::Reused => return Err(Refusal::new(ProblemCode::IdempotencyKeyReused)),
+                }
+            }
         };
         let call = Call { request_id: exchange.request_id, caller };
         let is_read = parts.method == Method::GET || parts.method == Method::HEAD;

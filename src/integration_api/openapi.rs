@@ -8,12 +8,12 @@ use super::limits::LimitsView;
 use crate::{
     model::{
         EquipmentKind, ProblemCode, Scope,
-        openapi::{ETAG, LOCATION, OwnRefusals, Part, REPLAYED, Refinement, line, one_of},
+        openapi::{ETAG, LOCATION, OwnRefusals, Part, REPLAYED, Refinement, one_of},
     },
     rest::{
         equipment::EquipmentView,
         equipment_bulk::BulkResult,
-        openapi::{EquipmentPatch, Paging, Version},
+        openapi::{EquipmentPatch, Paging, Version, equipment_fields, if_match},
         page::List,
         taxonomy::EquipmentTypeView,
     },
@@ -32,6 +32,7 @@ pub fn part() -> Part {
         ("POST /v1/equipment/{id}/retire", "200", REPLAYED),
     ]);
     own_headers.extend(bulk);
+    let one = json!({"kind": "sensor", "type": "climate_sensor", "external_id": "AA:BB:02", "name": "Bench 5", "room": "House 1"});
     let kinds = || one_of(EquipmentKind::ALL.map(EquipmentKind::as_str));
     let statuses = || one_of(["active", "retired"]);
     let key = || json!({"pattern": "^[ -~]+$"});
@@ -40,11 +41,17 @@ pub fn part() -> Part {
         own_refusals: OWN_REFUSALS.to_vec(),
         properties: properties(),
         parameters: vec![
+            if_match(),
             ("/v1/equipment", "kind", kinds()),
             ("/v1/equipment", "status", statuses()),
             ("/v1/equipment", "Idempotency-Key", key()),
             ("/v1/equipment/bulk", "Idempotency-Key", key()),
             ("/v1/equipment/{id}/retire", "Idempotency-Key", key()),
+        ],
+        schemas: vec![
+            ("NewOwnEquipment", json!({"examples": [one]})),
+            ("OwnEquipmentUpsert", json!({"anyOf": [{"required": ["id"]}, {"required": ["external_id"]}]})),
+            ("OwnEquipmentBulk", json!({"examples": [{"equipment": [one]}]})),
         ],
         own_headers,
     }
@@ -63,14 +70,11 @@ const OWN_REFUSALS: &[OwnRefusals] = {
 fn properties() -> Vec<Refinement> {
     let kinds = || one_of(EquipmentKind::ALL.map(EquipmentKind::as_str));
     let statuses = || one_of(["active", "retired"]);
-    let external_id = || json!({"minLength": 1, "maxLength": 128});
     let scopes = one_of(Scope::ALL.map(Scope::as_str));
     let mut properties = vec![("Equipment", "kind", kinds()), ("Equipment", "status", statuses())];
     properties.extend([("Limits", "scopes", scopes), ("LimitsMetric", "kinds", kinds())]);
     for request in ["NewOwnEquipment", "EquipmentPatch", "OwnEquipmentUpsert"] {
-        properties.extend([(request, "kind", kinds()), (request, "status", statuses())]);
-        properties.push((request, "external_id", external_id()));
-        properties.extend(["name", "room", "location"].map(|name| (request, name, line(200))));
+        properties.extend(equipment_fields(request));
     }
     properties
 }

@@ -104,6 +104,8 @@ pub struct Part {
     pub properties: Vec<Refinement>,
     /// See [`Api::parameters`].
     pub parameters: Vec<Refinement>,
+    /// See [`Api::schemas`].
+    pub schemas: Vec<(&'static str, Value)>,
     /// See [`Api::own_headers`].
     pub own_headers: Vec<(&'static str, &'static str, Header)>,
 }

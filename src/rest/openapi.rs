@@ -1,7 +1,35 @@
 //! What both documents say in the same words.
 #![allow(dead_code, reason = "the types here are read by utoipa's macros alone")]
 
+use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
+
+use crate::{
+    control::EQUIPMENT_TYPES,
+    model::{
+        EquipmentKind,
+        openapi::{Refinement, line, one_of},
+    },
+};
+
+/// What the fields of equipment must be in `schema`, the body of a request.
+pub(crate) fn equipment_fields(schema: &'static str) -> Vec<Refinement> {
+    const NO_CONTROL: &str = r"^[^\u0000-\u001f\u007f-\u009f]+$";
+    let types = EQUIPMENT_TYPES.iter().map(|of| of.name);
+    let mut fields = vec![
+        (schema, "kind", one_of(EquipmentKind::ALL.map(EquipmentKind::as_str))),
+        (schema, "type", one_of(types)),
+        (schema, "external_id", json!({"minLength": 1, "maxLength": 128, "pattern": NO_CONTROL})),
+        (schema, "status", one_of(["active", "retired"])),
+    ];
+    fields.extend(["name", "room", "location"].map(|name| (schema, name, line(200))));
+    fields
+}
+
+/// An entity tag as we give them out, or any.
+pub(crate) fn if_match() -> Refinement {
+    ("*", "If-Match", json!({"pattern": r#"^(\*|"[1-9][0-9]{0,17}")$"#, "examples": ["\"3\""]}))
+}
 
 /// Where a list goes on and how far.
 #[derive(IntoParams)]

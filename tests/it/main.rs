@@ -29,4 +29,5 @@ mod mqtt_refusals;
 mod mqtt_transports;
 mod own_limits;
 mod recovery;
+mod schemathesis;
 mod start;

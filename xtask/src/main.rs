@@ -23,6 +23,15 @@ enum Task {
         #[arg(long)]
         only: Option<String>,
     },
+    /// Holds both OpenAPI documents against the running service for as long as somebody has time.
+    Contract {
+        /// Rounds of each call in each phase.
+        #[arg(long, default_value_t = 200)]
+        examples: u32,
+        /// What the rounds are drawn from.
+        #[arg(long, default_value_t = 1)]
+        seed: u32,
+    },
     /// Fetches the programs and packages that the tests talk to.
     Fetch,
 }
@@ -30,6 +39,7 @@ enum Task {
 fn main() -> ExitCode {
     match Arguments::parse().task {
         Task::Test { only } => steps::run(only.as_deref()),
+        Task::Contract { examples, seed } => steps::contract(examples, seed),
         Task::Fetch => {
             let gaps = packages::missing();
             gaps.iter().for_each(|gap| steps::say(&format!("Not available: {gap}")));

@@ -29,7 +29,11 @@ pub(crate) fn missing() -> Vec<String> {
         npm("@asyncapi/specs", "tests/fixtures/asyncapi"),
         npm("mqtt", "examples/node"),
     ];
-    npm.into_iter().chain([paho(), mosquitto, rumqttd]).filter_map(Result::err).collect()
+    let python = [
+        python("paho-mqtt", "paho", "examples/python"),
+        python("schemathesis", "schemathesis", "tests/fixtures/schemathesis"),
+    ];
+    npm.into_iter().chain(python).chain([mosquitto, rumqttd]).filter_map(Result::err).collect()
 }
 
 /// rumqttd, built by its own lockfile: what it depends on stays out of the service's. Only the program is kept.
@@ -71,23 +75,24 @@ fn npm(package: &str, folder: &str) -> Result<(), String> {
     fs::write(&stamp, locked).map_err(|error| format!("{}: {error}", stamp.display()))
 }
 
-/// The Python package paho-mqtt, the MQTT client of the Python example, in an environment of its own.
-fn paho() -> Result<(), String> {
-    let folder = root().join("target/xtask/paho");
-    let requirements = root().join("examples/python/requirements.txt");
+/// A Python package by the requirements in `folder`, in an environment of its own called `name`: paho-mqtt, the MQTT
+/// client of the Python example, and schemathesis, which holds the service against its own documents.
+fn python(package: &str, name: &str, folder: &str) -> Result<(), String> {
+    let requirements = root().join(folder).join("requirements.txt");
+    let folder = root().join("target/xtask").join(name);
     let stamp = folder.join("fetched");
     let wanted = fs::read(&requirements).map_err(|error| format!("{}: {error}", requirements.display()))?;
     if fs::read(&stamp).is_ok_and(|fetched| fetched == wanted) {
         return Ok(());
     }
     if !has("python3") {
-        return Err("python3 is not installed, so the package paho-mqtt cannot be fetched".to_owned());
+        return Err(format!("python3 is not installed, so the package {package} cannot be fetched"));
     }
-    say("Fetching the Python package paho-mqtt …");
+    say(&format!("Fetching the Python package {package} …"));
     let pip = ["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", "--requirement"];
     succeed(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))
         .and_then(|()| succeed(Command::new(folder.join("bin/python3")).args(pip).arg(requirements)))
-        .map_err(|why| format!("Python package paho-mqtt: {why}"))?;
+        .map_err(|why| format!("Python package {package}: {why}"))?;
     fs::write(&stamp, wanted).map_err(|error| format!("{}: {error}", stamp.display()))
 }
 

@@ -124,6 +124,20 @@ fn black_box() -> Outcome {
     }
 }
 
+/// The run of schemathesis that is part of the black-box tests, with more rounds.
+pub(crate) fn contract(examples: u32, seed: u32) -> ExitCode {
+    let (examples, seed) = (examples.to_string(), seed.to_string());
+    let variables = [("CONTRACT_EXAMPLES", examples.as_str()), ("CONTRACT_SEED", seed.as_str())];
+    packages::missing().iter().for_each(|gap| say(&format!("Not available: {gap}")));
+    match cargo(&["test", "--test", "it", "schemathesis", "--locked", "--", "--nocapture"], &variables) {
+        Outcome::Passed => ExitCode::SUCCESS,
+        Outcome::Failed(why) | Outcome::Missing(why) => {
+            say(&why);
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// A short run of the load generator with its ledger, against an optimised build.
 fn load() -> Outcome {
     if let failed @ Outcome::Failed(_) =

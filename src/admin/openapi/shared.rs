@@ -3,17 +3,19 @@
 use serde_json::{Value, json};
 
 use crate::{
-    control::{EQUIPMENT_TYPES, PERMISSION, VENDORS, integration::SuspendCategory},
+    control::{PERMISSION, VENDORS, integration::SuspendCategory},
     model::{
         EquipmentKind, ProblemCode, Scope, Status,
         openapi::{Api, Call, ETAG, Header, LOCATION, REQUEST_ID, Refinement, line, one_of, prose},
     },
+    rest::openapi::{equipment_fields, if_match},
 };
 
 /// Everything that the derived document lacks.
 pub(super) fn api() -> Api {
     let mut properties = answers();
     properties.extend(requests());
+    properties.extend(["NewEquipment", "EquipmentPatch", "EquipmentUpsert"].into_iter().flat_map(equipment_fields));
     Api {
         headers: vec![REQUEST_ID, CACHE_CONTROL],
         refusals,
@@ -166,8 +168,6 @@ fn requests() -> Vec<Refinement> {
     let permission = || one_of([PERMISSION]);
     let scopes = || one_of(names(&Scope::ALL));
     let email = || json!({"format": "email", "maxLength": 254});
-    let external_id = || json!({"minLength": 1, "maxLength": 128, "pattern": r"^[^\u0000-\u001f\u007f-\u009f]+$"});
-    let types = || one_of(EQUIPMENT_TYPES.iter().map(|of| of.name));
     vec![
         ("NewUser", "email", email()),
         ("NewUser", "name", line(200)),
@@ -188,27 +188,6 @@ fn requests() -> Vec<Refinement> {
         ("Suspension", "category", categories()),
         ("Reactivation", "credentials", one_of(["generate", "keep_staged"])),
         ("Grant", "reason", prose(4_000)),
-        ("NewEquipment", "kind", kinds()),
-        ("NewEquipment", "external_id", external_id()),
-        ("NewEquipment", "type", types()),
-        ("NewEquipment", "name", line(200)),
-        ("NewEquipment", "room", line(200)),
-        ("NewEquipment", "location", line(200)),
-        ("NewEquipment", "status", one_of(["active", "retired"])),
-        ("EquipmentPatch", "kind", kinds()),
-        ("EquipmentPatch", "external_id", external_id()),
-        ("EquipmentPatch", "type", types()),
-        ("EquipmentPatch", "name", line(200)),
-        ("EquipmentPatch", "room", line(200)),
-        ("EquipmentPatch", "location", line(200)),
-        ("EquipmentPatch", "status", one_of(["active", "retired"])),
-        ("EquipmentUpsert", "kind", kinds()),
-        ("EquipmentUpsert", "external_id", external_id()),
-        ("EquipmentUpsert", "type", types()),
-        ("EquipmentUpsert", "name", line(200)),
-        ("EquipmentUpsert", "room", line(200)),
-        ("EquipmentUpsert", "location", line(200)),
-        ("EquipmentUpsert", "status", one_of(["active", "retired"])),
     ]
 }
 
@@ -246,6 +225,7 @@ fn schemas() -> Vec<(&'static str, Value)> {
         ("IpAllowlistUpdate", example(json!({"enabled": true, "entries": ["203.0.113.0/24"]}))),
         ("Grant", grant),
         ("NewEquipment", example(sensor.clone())),
+        ("EquipmentUpsert", json!({"anyOf": [{"required": ["id"]}, {"required": ["integration_id", "external_id"]}]})),
         ("EquipmentBulk", example(json!({"equipment": [sensor]}))),
     ]
 }
@@ -254,7 +234,7 @@ fn schemas() -> Vec<(&'static str, Value)> {
 fn parameters() -> Vec<Refinement> {
     let time = || json!({"format": "date-time"});
     vec![
-        ("*", "If-Match", json!({"pattern": r#"^(\*|"[1-9][0-9]{0,17}")$"#, "examples": ["\"3\""]})),
+        if_match(),
         ("/admin/v1/integrations", "status", one_of(Status::ALL.map(Status::as_str))),
         ("/admin/v1/integrations", "vendor", vendors()),
         ("/admin/v1/integrations", "q", json!({"maxLength": 200})),

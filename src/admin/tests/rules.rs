@@ -129,12 +129,20 @@ async fn unknown_paths_and_methods_show_nothing_to_strangers() {
     assert_eq!(api.get("/admin/v1/integrations/not-an-id", &api.ann).await.code(), (404, "not_found"));
     for (method, path, allow) in [
         (Method::DELETE, "/admin/v1/integrations", "GET,HEAD,POST"),
-        (Method::GET, "/admin/v1/login", "POST"),
         (Method::PUT, "/admin/v1/me", "GET,HEAD"),
         (Method::PATCH, "/admin/v1/equipment/bulk", "POST"),
     ] {
         assert_eq!(api.send(api.call(method.clone(), path, "")).await.status, 401, "{method} {path}");
         let answer = api.send(api.call(method.clone(), path, &api.ann)).await;
+        assert_eq!((answer.code(), answer.header("allow")), ((405, "method_not_allowed"), allow), "{method} {path}");
+    }
+    // What is open to everybody is no secret to anybody.
+    for (method, path, allow) in [
+        (Method::GET, "/admin/v1/login", "POST"),
+        (Method::POST, "/livez", "GET,HEAD"),
+        (Method::PUT, "/metrics", "GET,HEAD"),
+    ] {
+        let answer = api.send(api.call(method.clone(), path, "")).await;
         assert_eq!((answer.code(), answer.header("allow")), ((405, "method_not_allowed"), allow), "{method} {path}");
     }
 }

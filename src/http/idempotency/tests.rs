@@ -147,4 +147,8 @@ fn what_differs_in_anything_is_another_request() {
     assert_ne!(key_of(one, "readings", b"k"), key_of(one, "equipment", b"k"));
     assert_ne!(key_of(one, "ab", b"c"), key_of(one, "a", b"bc"));
     assert_ne!(fingerprint_of(b"{}", true), fingerprint_of(b"{}", false), "a validation stores nothing");
+    let bound = |version: &str| HeaderMap::from_iter([(IF_MATCH, version.parse().unwrap())]);
+    let call = |version: &str| fingerprint_of_call(&bound(version), b"{}");
+    assert_ne!(call("\"1\""), call("\"2\""), "the change of another version is another request");
+    assert_ne!(call("\"1\""), fingerprint_of_call(&HeaderMap::new(), b"{}"));
 }
