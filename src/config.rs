@@ -82,6 +82,8 @@ pub struct Config {
     pub delivery: crate::delivery::Config,
     /// The control plane's database.
     pub control: crate::control::Config,
+    /// The API log.
+    pub request_log: crate::request_log::Config,
     /// The administrators' API.
     pub admin: crate::admin::Config,
     /// Logs.
@@ -126,6 +128,7 @@ impl Config {
         self.store.check().map_err(Error::Check)?;
         self.delivery.check().map_err(Error::Check)?;
         self.control.check().map_err(Error::Check)?;
+        self.request_log.check().map_err(Error::Check)?;
         self.admin.check().map_err(Error::Check)?;
         self.telemetry.check().map_err(Error::Check)
     }

@@ -18,15 +18,16 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("issuer", &[]),
     ("spool", &[]),
     ("auth", &[]),
-    ("ingest", &["auth", "spool"]),
+    ("ingest", &["auth", "spool", "journal"]),
     ("journal", &["auth"]),
+    ("request_log", &["journal"]),
     ("http", &["ingest", "auth", "listener", "journal"]),
     ("mqtt", &["ingest", "auth", "listener", "journal"]),
     ("bridge", &["ingest", "auth", "journal"]),
     ("delivery", &["spool", "store"]),
     ("rest", &["control", "store"]),
     ("integration_api", &["rest", "control", "auth", "store"]),
-    ("admin", &["rest", "control", "store", "listener"]),
+    ("admin", &["rest", "control", "store", "listener", "request_log"]),
 ];
 /// Single files with an arrow of their own.
 const MAY_ALSO: &[(&str, &str)] = &[("src/auth/sync.rs", "control")];

@@ -39,6 +39,7 @@ pub use self::{config::Config, router::router};
 use crate::{
     control::Control,
     model::MetricTable,
+    request_log::RequestLog,
     rest::{Api, body, etag, page, parameters, path, problem, store, time},
     store::Store,
     telemetry::health::Health,
@@ -60,6 +61,8 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     /// What may be measured.
     pub metrics: Arc<MetricTable>,
+    /// The API log.
+    pub request_log: RequestLog,
     /// Who complains.
     pub health: Health,
     /// What `/metrics` answers.

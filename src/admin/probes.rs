@@ -14,6 +14,8 @@ pub(super) struct Readiness {
     status: &'static str,
     /// What is missing.
     reasons: Vec<Reason>,
+    /// What does not work though the process is ready: readings are taken all the same.
+    degraded: Vec<Reason>,
 }
 
 /// One part that cannot do its work.
@@ -30,11 +32,13 @@ pub(super) async fn livez() -> Json<serde_json::Value> {
 
 /// `GET /readyz`: 200 where everything works, 503 with reasons where not.
 pub(super) async fn readyz(State(admin): State<Admin>) -> impl IntoResponse {
-    let reasons: Vec<Reason> =
-        admin.health.complaints().into_iter().map(|(component, reason)| Reason { component, reason }).collect();
+    let board = |entries: Vec<(&'static str, String)>| {
+        entries.into_iter().map(|(component, reason)| Reason { component, reason }).collect::<Vec<_>>()
+    };
+    let (reasons, degraded) = (board(admin.health.complaints()), board(admin.health.degradations()));
     let (code, status) =
         if reasons.is_empty() { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not_ready") };
-    (code, Json(Readiness { status, reasons }))
+    (code, Json(Readiness { status, reasons, degraded }))
 }
 
 /// `GET /metrics`: Prometheus text.

@@ -21,9 +21,10 @@ use crate::{
     control::{Control, FirstAdministrator, Issuers},
     http, ingest, integration_api,
     issuer::Issuer,
-    journal::{Journal, LogJournal},
+    journal::{Both, Journal, LogJournal},
     model::{MetricTable, OrganisationId},
     mqtt,
+    request_log::RequestLog,
     store::Store,
     telemetry::{self, health::Health},
 };
@@ -121,8 +122,9 @@ impl App {
         tasks.maintain(Arc::clone(&store), config.store.maintenance_interval());
         let writer = tasks.deliver(config, spool, Arc::clone(&store), &health)?;
 
-        let ingest = Arc::new(ingest::Ingest::new(config.ingest.clone(), table.clone(), writer));
-        let journal: Arc<dyn Journal> = Arc::new(LogJournal);
+        let request_log = tasks.log_requests(config, &health)?;
+        let ingest = ingest::Ingest::new(config.ingest.clone(), table.clone(), writer);
+        let (ingest, journal) = journaled(config, ingest, request_log.clone());
         let surface = http::Surface {
             openapi: openapi_json().into(),
             asyncapi: if config.mqtt.enabled { asyncapi_json(config, Some(&urls)).into() } else { Bytes::new() },
@@ -154,6 +156,7 @@ impl App {
             control: control.clone(),
             store,
             metrics: Arc::new(table),
+            request_log,
             health,
             render_metrics: Arc::new(move || rendering.render()),
             problems_url: problems_url(config, &urls),
@@ -219,6 +222,15 @@ impl App {
     pub async fn stop(self) -> Result<()> {
         self.tasks.stop().await
     }
+}
+
+/// Ingest and the journal of the edges: requests go to the server's log and, where that is on, to the API log.
+fn journaled(config: &Config, ingest: ingest::Ingest, log: RequestLog) -> (Arc<ingest::Ingest>, Arc<dyn Journal>) {
+    if !config.request_log.enabled {
+        return (Arc::new(ingest), Arc::new(LogJournal));
+    }
+    let log: Arc<dyn Journal> = Arc::new(log);
+    (Arc::new(ingest.with_journal(Arc::clone(&log))), Arc::new(Both(Arc::new(LogJournal), log)))
 }
 
 /// The metric table of the configuration, with the numbers that the control plane has given out for its names.

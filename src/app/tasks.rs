@@ -18,6 +18,7 @@ use crate::{
     journal::Journal,
     listener::{self, Port, Tls},
     mqtt,
+    request_log::RequestLog,
     spool::{self, Reader, Writer},
     store::{self, Store},
     telemetry::{health::Health, task},
@@ -61,6 +62,7 @@ pub(super) struct Tasks {
     delivery_shutdown: CancellationToken,
     delivery: Option<Delivery>,
     usage: Option<(Sync, Control)>,
+    request_log: Option<RequestLog>,
     admin_shutdown: CancellationToken,
     admin: Vec<JoinHandle<()>>,
 }
@@ -76,6 +78,7 @@ impl Tasks {
             delivery_shutdown: CancellationToken::new(),
             delivery: None,
             usage: None,
+            request_log: None,
             admin_shutdown: CancellationToken::new(),
             admin: Vec::new(),
         }
@@ -109,6 +112,13 @@ impl Tasks {
                 }
             }
         });
+    }
+
+    /// Starts the API log, which ends last: everybody writes into it, or reads it.
+    pub(super) fn log_requests(&mut self, config: &Config, health: &Health) -> Result<RequestLog> {
+        let log = RequestLog::start(&config.data_dir, &config.request_log, health.clone()).context("the API log")?;
+        self.request_log = Some(log.clone());
+        Ok(log)
     }
 
     /// Does what of the store's work can wait.
@@ -224,6 +234,9 @@ impl Tasks {
         };
         self.admin_shutdown.cancel();
         finish(self.admin).await;
+        if let Some(log) = &self.request_log {
+            log.stop().await;
+        }
         saved
     }
 }

@@ -77,7 +77,8 @@ impl Authenticator {
             None => {
                 self.shut_out(call)?;
                 let denial = self.refuse(call, ProblemCode::MissingCredential, Cause::MissingCredential, None);
-                Err(self.count_failure(denial, call))
+                let api_key = Credential::api_key_of(headers).unwrap_or_default();
+                Err(self.count_failure(self.attribute(denial, api_key), call))
             }
         }
     }
@@ -103,6 +104,10 @@ impl Authenticator {
 
     /// Token, key, status, binding, allowlist: who it is, whatever became of others at the same address.
     async fn identify_caller(&self, credential: &Credential<'_>, call: &Call) -> Result<Principal, Denial> {
+        self.prove(credential, call).await.map_err(|denial| self.attribute(denial, credential.api_key))
+    }
+
+    async fn prove(&self, credential: &Credential<'_>, call: &Call) -> Result<Principal, Denial> {
         if credential.api_key.is_empty() || credential.token.is_empty() {
             return Err(self.refuse(call, ProblemCode::MissingCredential, Cause::MissingCredential, None));
         }
@@ -123,6 +128,7 @@ impl Authenticator {
                 retry_after_s: None,
                 detail: Some(format!("Your address {} is not on the integration's allowlist.", call.addr)),
                 integration_id: Some(facts.id),
+                key_generation: Some(generation),
             });
         }
         integration.touch(now_s);
@@ -162,6 +168,7 @@ impl Authenticator {
             retry_after_s,
             detail: None,
             integration_id: Some(principal.facts.id),
+            key_generation: Some(principal.generation),
         };
         let wait_s = |rate: &RateState| Some(rate.reset_s.saturating_sub(now_s).max(1));
         let rate = integration
@@ -189,6 +196,7 @@ impl Authenticator {
                 retry_after_s: Some(until_s.saturating_sub(now_s).max(1)),
                 detail: None,
                 integration_id: None,
+                key_generation: None,
             }),
         }
     }
@@ -237,6 +245,22 @@ impl Authenticator {
             retry_after_s: None,
             detail: None,
             integration_id: facts.map(|facts| facts.id),
+            key_generation: None,
+        }
+    }
+
+    /// Names the integration that the key is or was of, for the log alone: also where the other credential is what is
+    /// wrong (S298). The caller is told nothing else by it.
+    fn attribute(&self, denial: Denial, api_key: &str) -> Denial {
+        if denial.key_generation.is_some() {
+            return denial;
+        }
+        match ApiKey::parse(api_key).ok().and_then(|key| self.registry.key(&key.hash())) {
+            Some(entry) => {
+                let integration_id = Some(entry.integration.facts().id);
+                Denial { integration_id, key_generation: Some(entry.generation), ..denial }
+            }
+            None => denial,
         }
     }
 
@@ -259,6 +283,7 @@ fn scope_missing(principal: &Principal, scope: Scope, rate: RateState) -> Denial
         retry_after_s: None,
         detail: Some(format!("This call needs the scope {scope}, which the integration was not granted.")),
         integration_id: Some(principal.facts.id),
+        key_generation: Some(principal.generation),
     }
 }
 

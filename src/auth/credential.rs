@@ -31,6 +31,12 @@ impl<'a> Credential<'a> {
         Self::from_texts(single(headers, &API_KEY)?, single(headers, &AUTHORIZATION)?)
     }
 
+    /// The API key alone, where the other header is what is wrong.
+    #[must_use]
+    pub fn api_key_of(headers: &'a HeaderMap) -> Option<&'a str> {
+        single(headers, &API_KEY).filter(|value| is_sane(value))
+    }
+
     /// The same from the two values, each of which came exactly once, under whatever names a protocol has for them.
     #[must_use]
     pub fn from_texts(api_key: &'a str, authorization: &'a str) -> Option<Self> {

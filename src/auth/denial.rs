@@ -75,4 +75,6 @@ pub struct Denial {
     pub detail: Option<String>,
     /// Whose key it was, where that is known, for the log (S298).
     pub integration_id: Option<crate::model::IntegrationId>,
+    /// Which of its keys, where that is known.
+    pub key_generation: Option<u64>,
 }

@@ -118,6 +118,12 @@ impl Session {
             .on_session(Arc::clone(&self.live))
     }
 
+    /// Which of the integration's keys opened it.
+    #[must_use]
+    pub const fn key_generation(&self) -> u64 {
+        self.generation
+    }
+
     /// Waits until the session has to end. Cancel-safe; once ended, it answers at once and for ever.
     pub async fn ended(&mut self) -> SessionEnd {
         let end = self.end.wait_for(Option::is_some).await.map_or(None, |end| *end);

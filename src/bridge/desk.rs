@@ -40,6 +40,7 @@ pub(super) struct Desk<D, I> {
 /// A message that was judged, and whose good part is durable.
 struct Judged {
     id: IntegrationId,
+    key_generation: u64,
     result: BatchResult,
     rate: RateState,
 }
@@ -78,12 +79,15 @@ impl<D: Door, I: Intake> Desk<D, I> {
         let started = Instant::now();
         let patience = Patience { until: started + self.config.hold(), over };
         match self.judge(&message, &call, &turn, &patience).await {
-            Ok(Judged { id, result, rate }) => {
+            Ok(Judged { id, key_generation, result, rate }) => {
                 self.meters.judged.increment(1);
                 self.journal.record(&Record {
                     integration_id: Some(id),
+                    key_generation: Some(key_generation),
+                    granted: Some(true),
                     status: result.status(),
-                    readings: Some((result.accepted, result.rejected)),
+                    readings: Some(result.counts()),
+                    rejected: &result.rejections,
                     rate: Some(rate),
                     ..record(&message, &call, started)
                 });
@@ -115,7 +119,8 @@ impl<D: Door, I: Intake> Desk<D, I> {
         let _room = self.room(message, patience).await?;
         self.ready(patience).await?;
         let rate = self.admit(&principal, patience).await?;
-        let refused = |refusal: Refusal| NotStored::Refused(refusal.of(id));
+        let generation = principal.generation;
+        let refused = |refusal: Refusal| NotStored::Refused(refusal.of(id, generation));
         if message.owner() != Some(id) {
             let detail = format!("The credentials are those of {id}; the topic is not the one of its readings.");
             return Err(refused(Refusal::new(ProblemCode::NotFound, "foreign_topic").with_detail(detail)));
@@ -127,7 +132,7 @@ impl<D: Door, I: Intake> Desk<D, I> {
             return Err(NotStored::Later("connection_ended"));
         }
         let result = self.submit(message, &principal, call, turn, patience).await?;
-        Ok(Judged { id, result, rate })
+        Ok(Judged { id, key_generation: generation, result, rate })
     }
 
     async fn authenticate(&self, message: &Message, call: &Call, patience: &Patience) -> Result<Principal, NotStored> {
@@ -197,7 +202,6 @@ impl<D: Door, I: Intake> Desk<D, I> {
         turn: &Turn,
         patience: &Patience,
     ) -> Result<BatchResult, NotStored> {
-        let id = principal.facts.id;
         loop {
             let submission = Submission {
                 body: message.body.clone(),
@@ -215,16 +219,16 @@ impl<D: Door, I: Intake> Desk<D, I> {
                     // It waits for the disk, before whatever is begun from now on. If that fails, those behind it may
                     // have succeeded, so it is not for us to try again but for the broker to send all of them.
                     turn.pass();
-                    return submitting.await.map_err(|refused| NotStored::from_ingest(refused, id));
+                    return submitting.await.map_err(|refused| NotStored::from_ingest(refused, principal));
                 }
             };
-            match NotStored::from_ingest(refused, id) {
+            match NotStored::from_ingest(refused, principal) {
                 NotStored::Later(cause) => patience.pause(self.config.retry(), cause).await?,
                 refused @ NotStored::Refused(_) => return Err(refused),
             }
             if !principal.pass().still_valid() {
                 let refusal = Refusal::new(ProblemCode::Unauthorized, Cause::ChangedInFlight.as_str());
-                return Err(NotStored::Refused(refusal.of(id)));
+                return Err(NotStored::Refused(refusal.of(principal.facts.id, principal.generation)));
             }
             self.ready(patience).await?;
         }
@@ -235,9 +239,12 @@ impl<D: Door, I: Intake> Desk<D, I> {
         if self.refusal_lines.may_write() {
             self.journal.record(&Record {
                 integration_id: refusal.integration_id,
+                key_generation: refusal.key_generation,
+                granted: refusal.granted(),
                 status: refusal.problem.status(),
                 code: Some(refusal.problem.code()),
                 cause: Some(refusal.cause),
+                message: Some(refusal.detail.as_deref().unwrap_or_else(|| refusal.problem.remedy())),
                 rate: refusal.rate,
                 ..record(message, call, started)
             });
@@ -260,16 +267,22 @@ fn record<'a>(message: &Message, call: &Call, started: Instant) -> Record<'a> {
         transport: Transport::Mqtt.as_str(),
         request_id: call.request_id,
         client_request_id: None,
+        at_us: call.now_us,
         integration_id: None,
+        key_generation: None,
         addr: call.addr,
         method: "PUBLISH",
         route: BRIDGE_ROUTE,
+        scope: Some(Scope::SensorsWrite),
+        granted: None,
         status: 0,
         code: None,
         cause: None,
+        message: None,
         latency: started.elapsed(),
         body_bytes: message.body.len(),
         readings: None,
+        rejected: &[],
         rate: None,
     }
 }

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
 use crate::{
-    auth::{Denial, RateState},
+    auth::{Denial, Principal, RateState},
     ingest::Refused,
     model::{IntegrationId, ProblemCode, ProblemDocument, RequestId},
 };
@@ -20,6 +20,8 @@ pub(super) struct Refusal {
     pub(super) detail: Option<String>,
     /// Whose it was, where that is known.
     pub(super) integration_id: Option<IntegrationId>,
+    /// Which of its keys, likewise.
+    pub(super) key_generation: Option<u64>,
     /// The state of its window, where it was charged or full.
     pub(super) rate: Option<RateState>,
     /// Whether the credentials proved that, so that it may be told on that integration's topic.
@@ -37,7 +39,7 @@ pub(super) enum NotStored {
 
 impl Refusal {
     pub(super) fn new(problem: ProblemCode, cause: &'static str) -> Self {
-        Self { problem, cause, detail: None, integration_id: None, rate: None, is_proven: false }
+        Self { problem, cause, detail: None, integration_id: None, key_generation: None, rate: None, is_proven: false }
     }
 
     pub(super) fn with_detail(mut self, detail: String) -> Self {
@@ -46,10 +48,20 @@ impl Refusal {
     }
 
     /// Of a sender whose credentials proved who it is.
-    pub(super) fn of(mut self, id: IntegrationId) -> Self {
+    pub(super) fn of(mut self, id: IntegrationId, key_generation: u64) -> Self {
         self.integration_id = Some(id);
+        self.key_generation = Some(key_generation);
         self.is_proven = true;
         self
+    }
+
+    /// Whether the scope was granted, where that was judged: what ingest refuses comes after it.
+    pub(super) fn granted(&self) -> Option<bool> {
+        match self.problem {
+            ProblemCode::InsufficientScope => Some(false),
+            _ if self.is_proven && !matches!(self.problem.status(), 403 | 429) => Some(true),
+            _ => None,
+        }
     }
 
     pub(super) fn document(&self, public_url: &str, request_id: RequestId) -> Vec<u8> {
@@ -67,18 +79,18 @@ impl From<Denial> for NotStored {
         // Everything that auth answers with another status than 401 comes after both credentials were proved.
         let is_proven = denial.problem.status() != 401 && denial.integration_id.is_some();
         let rate = is_proven.then_some(denial.rate);
-        let (problem, integration_id) = (denial.problem, denial.integration_id);
-        Self::Refused(Refusal { problem, cause, detail: denial.detail, integration_id, rate, is_proven })
+        let Denial { problem, detail, integration_id, key_generation, .. } = denial;
+        Self::Refused(Refusal { problem, cause, detail, integration_id, key_generation, rate, is_proven })
     }
 }
 
 impl NotStored {
-    /// What ingest refuses of a sender who is proved to be `id`.
-    pub(super) fn from_ingest(refused: Refused, id: IntegrationId) -> Self {
+    /// What ingest refuses of a sender who is proved.
+    pub(super) fn from_ingest(refused: Refused, principal: &Principal) -> Self {
         if is_ours(refused.problem) {
             return Self::Later(refused.cause);
         }
-        let refusal = Refusal::new(refused.problem, refused.cause).of(id);
+        let refusal = Refusal::new(refused.problem, refused.cause).of(principal.facts.id, principal.generation);
         Self::Refused(Refusal { detail: refused.detail, ..refusal })
     }
 }

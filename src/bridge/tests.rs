@@ -52,7 +52,15 @@ impl Door for KeyDoor {
     async fn authenticate(&self, credential: &Credential<'_>, call: &Call) -> Result<Principal, Denial> {
         let denial = |problem, cause, integration_id| {
             let rate = RateState { limit: 60, remaining: 0, reset_s: 0 };
-            Err(Denial { problem, cause, rate, retry_after_s: None, detail: None, integration_id })
+            Err(Denial {
+                problem,
+                cause,
+                rate,
+                retry_after_s: None,
+                detail: None,
+                integration_id,
+                key_generation: None,
+            })
         };
         let id = Some(self.integration.facts().id);
         self.asked.fetch_add(1, Ordering::Relaxed);
@@ -78,7 +86,7 @@ impl Door for KeyDoor {
         }
         let (problem, cause) = (ProblemCode::RateLimited, Cause::RateLimited);
         let integration_id = Some(principal.facts.id);
-        Err(Denial { problem, cause, rate, retry_after_s: Some(1), detail: None, integration_id })
+        Err(Denial { problem, cause, rate, retry_after_s: Some(1), detail: None, integration_id, key_generation: None })
     }
 }
 

@@ -160,9 +160,12 @@ impl<D: Door, I: Intake> Edge<D, I> {
             Route::Unknown => exchange.route,
         };
         let call = Call { addr: exchange.addr, request_id: exchange.request_id, now_us: exchange.now_us };
+        exchange.scope = route.scope(&parts.method);
         let principal = self.door.authenticate(&parts.headers, &call).await?;
         exchange.integration_id = Some(principal.facts.id);
-        exchange.rate = Some(self.door.admit(&principal, route.scope(&parts.method), exchange.now_us)?);
+        exchange.key_generation = Some(principal.generation);
+        exchange.rate = Some(self.door.admit(&principal, exchange.scope, exchange.now_us)?);
+        exchange.granted = exchange.scope.map(|_| true);
         match route {
             Route::Readings if parts.method == Method::POST => {
                 self.post_readings(exchange, principal, &parts, body).await

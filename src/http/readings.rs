@@ -23,7 +23,8 @@ use super::{
 use crate::{
     auth::Principal,
     ingest::{BatchResult, Intake, Refused, Submission, Transport},
-    model::{ProblemCode, RequestId},
+    journal::Counts,
+    model::{ProblemCode, RejectedEntry, RequestId},
 };
 
 const X_READINGS_ACCEPTED: HeaderName = HeaderName::from_static("x-readings-accepted");
@@ -31,6 +32,14 @@ const X_READINGS_REJECTED: HeaderName = HeaderName::from_static("x-readings-reje
 pub(super) const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// Compressed bodies beyond this are inflated off the threads that serve connections.
 const INFLATE_INLINE_BYTES_MAX: usize = 16 * 1_024;
+
+/// A batch that was judged: its answer, and what the journal keeps of it.
+struct Judged {
+    body: Bytes,
+    answer: Answer,
+    counts: Counts,
+    rejected: Vec<RejectedEntry>,
+}
 
 impl<D: Door, I: Intake> Edge<D, I> {
     /// The rest of the order of checks, from type and size to the answer.
@@ -58,7 +67,7 @@ impl<D: Door, I: Intake> Edge<D, I> {
                 let key = idempotency::key_of(integration_id, READINGS_ROUTE, named);
                 match self.idempotency.claim(key, idempotency::fingerprint_of(&body, validate_only), now_s) {
                     Claim::Mine(running) => Some(running),
-                    Claim::Replay(answer) => return Ok(replay(exchange, answer)),
+                    Claim::Replay(answer) => return Ok(replay(exchange, &answer)),
                     Claim::InProgress => return Err(Refusal::new(ProblemCode::IdempotencyInProgress)),
                     Claim::Reused => return Err(Refusal::new(ProblemCode::IdempotencyKeyReused)),
                 }
@@ -72,8 +81,10 @@ impl<D: Door, I: Intake> Edge<D, I> {
             transport: Transport::Http,
         };
         // From here on it is finished even if the caller hangs up.
-        let answer = Finish::new(Arc::clone(self).submit(principal, submission, room, running, now_s)).await?;
-        Ok(reply(exchange, answer))
+        let judged = Finish::new(Arc::clone(self).submit(principal, submission, room, running, now_s)).await?;
+        exchange.readings = Some(judged.counts);
+        exchange.rejected = judged.rejected;
+        Ok(reply(judged.body, &judged.answer))
     }
 
     /// Hands the batch in, and keeps the answer for its idempotency key.
@@ -84,15 +95,16 @@ impl<D: Door, I: Intake> Edge<D, I> {
         room: Room,
         running: Option<Running>,
         now_s: i64,
-    ) -> Result<(Bytes, Answer), Refused> {
+    ) -> Result<Judged, Refused> {
         let request_id = submission.request_id;
-        let result = self.intake.submit(&principal, submission).await?;
+        let mut result = self.intake.submit(&principal, submission).await?;
         drop(room);
         let (body, answer) = render(&result, request_id);
         if let Some(running) = running {
             running.answered(answer.clone(), now_s);
         }
-        Ok((body, answer))
+        let rejected = std::mem::take(&mut result.rejections);
+        Ok(Judged { body, answer, counts: result.counts(), rejected })
     }
 
     /// Reads and inflates a body.
@@ -174,15 +186,16 @@ pub(super) fn head(request_id: RequestId) -> [u8; 52] {
     head
 }
 
-fn replay(exchange: &mut Exchange, answer: Answer) -> Response<ReplyBody> {
+fn replay(exchange: &mut Exchange, answer: &Answer) -> Response<ReplyBody> {
     let body = [&head(exchange.request_id)[..], &answer.tail].concat();
-    let mut response = reply(exchange, (body.into(), answer));
+    let (accepted, rejected) = (answer.accepted, answer.rejected);
+    exchange.readings = Some(Counts { received: accepted + rejected, accepted, duplicates: 0, rejected });
+    let mut response = reply(body.into(), answer);
     response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
     response
 }
 
-fn reply(exchange: &mut Exchange, (body, answer): (Bytes, Answer)) -> Response<ReplyBody> {
-    exchange.readings = Some((answer.accepted, answer.rejected));
+fn reply(body: Bytes, answer: &Answer) -> Response<ReplyBody> {
     let mut response = Response::new(full(body));
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
     let headers = response.headers_mut();

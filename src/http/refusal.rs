@@ -32,6 +32,7 @@ pub(super) struct Refusal {
     /// The rate headers' figures where the refusal knows them.
     pub(super) rate: Option<RateState>,
     pub(super) integration_id: Option<IntegrationId>,
+    pub(super) key_generation: Option<u64>,
     /// The methods of a path that was called with another one.
     pub(super) allow: Option<HeaderValue>,
 }
@@ -46,6 +47,7 @@ impl Refusal {
             retry_after_s: None,
             rate: None,
             integration_id: None,
+            key_generation: None,
             allow: None,
         }
     }
@@ -120,6 +122,7 @@ impl From<Denial> for Refusal {
             retry_after_s: denial.retry_after_s,
             rate: Some(denial.rate),
             integration_id: denial.integration_id,
+            key_generation: denial.key_generation,
             allow: None,
         }
     }

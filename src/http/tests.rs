@@ -23,7 +23,7 @@ use super::{Args, Config, Door, Edge, Idempotency, Surface};
 use crate::{
     auth::{Call, Cause, ClientAddr, Denial, Integration, Principal, RateState},
     ingest::{BatchResult, Budget, Intake, Refused, Submission},
-    journal::{Journal, Record},
+    journal::{Counts, Journal, Record},
     listener::{self, Port},
     model::{EntryCode, IntegrationFacts, IntegrationId, ProblemCode, RequestId, Scope, ScopeSet},
 };
@@ -53,7 +53,7 @@ struct KeyDoor {
 
 fn denial(problem: ProblemCode, cause: Cause, rate: RateState) -> Denial {
     let retry_after_s = (problem.status() == 429).then_some(7);
-    Denial { problem, cause, rate, retry_after_s, detail: None, integration_id: None }
+    Denial { problem, cause, rate, retry_after_s, detail: None, integration_id: None, key_generation: None }
 }
 
 impl Door for KeyDoor {
@@ -159,7 +159,7 @@ struct Kept {
     route: &'static str,
     status: u16,
     cause: Option<&'static str>,
-    readings: Option<(u32, u32)>,
+    readings: Option<Counts>,
 }
 
 #[derive(Debug, Default)]

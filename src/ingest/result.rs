@@ -1,6 +1,9 @@
 //! The answer to a judged batch, the same over both transports (S272).
 
-use crate::model::{EntryCode, RequestId};
+use crate::{
+    journal::Counts,
+    model::{EntryCode, RejectedEntry, RequestId},
+};
 
 /// One entry that was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +35,8 @@ pub struct BatchResult {
     pub rejected: u32,
     /// The refused entries, in the order of their index.
     pub errors: Vec<EntryError>,
+    /// The first of the refused entries, for the API log.
+    pub rejections: Vec<RejectedEntry>,
     /// The payload's own `batch_id`, where it had one of 1 to 128 characters. Answered over MQTT only.
     pub batch_id: Option<String>,
 }
@@ -45,6 +50,13 @@ impl BatchResult {
             (0, _) => 422,
             _ => 207,
         }
+    }
+
+    /// The counts, for the journal.
+    #[must_use]
+    pub const fn counts(&self) -> Counts {
+        let Self { received, accepted, duplicates, rejected, .. } = *self;
+        Counts { received, accepted, duplicates, rejected }
     }
 
     /// The body over HTTP.

@@ -14,8 +14,9 @@ use super::{
 };
 use crate::{
     auth::{Cause, Pass, Principal},
+    journal::{Journal, Stored},
     model::{
-        MetricTable, ProblemCode, RequestId,
+        Contents, IntegrationId, MetricTable, ProblemCode, RequestId,
         record::{self, RecordHeader},
     },
     spool::{AppendError, Writer},
@@ -35,6 +36,8 @@ struct Shared {
     budget: Budget,
     resends: Resends,
     meters: Meters,
+    /// Told what every stored batch holds.
+    journal: Option<Arc<dyn Journal>>,
     /// Verdicts to be used again; as many as were ever needed at once, and that is one a thread.
     spare: Mutex<Vec<Verdict>>,
 }
@@ -42,6 +45,10 @@ struct Shared {
 /// A judged batch on its way into the spool.
 struct Batch {
     record: Vec<u8>,
+    integration_id: IntegrationId,
+    received_at_us: i64,
+    /// What it holds, where somebody wants to know.
+    contents: Option<Contents>,
     key: BatchKey,
     result: BatchResult,
     pass: Pass,
@@ -57,12 +64,23 @@ impl Ingest {
             budget: Budget::new(config.in_flight_bytes_max, config.retry_after_s),
             resends: Resends::new(config.resend_memory_batches),
             meters: Meters::new(),
+            journal: None,
             spare: Mutex::default(),
             config,
             metrics,
             writer,
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// The same, telling `journal` what every batch holds once it is durable. Before it is cloned.
+    ///
+    /// # Panics
+    /// When it was cloned.
+    #[must_use]
+    pub fn with_journal(mut self, journal: Arc<dyn Journal>) -> Self {
+        Arc::get_mut(&mut self.shared).expect("not cloned yet").journal = Some(journal);
+        self
     }
 
     /// The bytes in flight that both edges share: taken by the edge **before** it reads a body, held until the answer.
@@ -164,7 +182,8 @@ impl Shared {
         let accepted = verdict.readings.len() as u32;
         let errors = std::mem::take(&mut verdict.errors);
         let duplicates = if self.resends.contains(key) { accepted } else { verdict.duplicates };
-        let mut record = Vec::new();
+        let rejections = std::mem::take(&mut verdict.rejections);
+        let (mut record, mut contents) = (Vec::new(), None);
         if accepted > 0 && !submission.validate_only {
             let header = RecordHeader {
                 integration_id,
@@ -172,9 +191,13 @@ impl Shared {
                 received_at_us: submission.received_at_us,
             };
             record::encode(&header, &verdict.readings, &mut record);
+            contents = self.journal.is_some().then(|| Contents::of(&verdict.readings, verdict.duplicates));
         }
         Batch {
             record,
+            integration_id,
+            received_at_us: submission.received_at_us,
+            contents,
             key,
             result: BatchResult {
                 received: parsed.count as u32,
@@ -182,6 +205,7 @@ impl Shared {
                 duplicates,
                 rejected: errors.len() as u32,
                 errors,
+                rejections,
                 batch_id: parsed.batch_id,
             },
             pass: principal.pass(),
@@ -202,11 +226,15 @@ impl Shared {
     }
 
     async fn append(&self, batch: Batch) -> Result<BatchResult, Refused> {
-        let Batch { record, key, result, pass, request_id, .. } = batch;
+        let Batch { record, key, result, pass, request_id, integration_id, received_at_us, contents, .. } = batch;
         let permit = pass.enter_gate().await.map_err(|_closed| changed(Cause::ChangedInFlight))?;
         let appended = self.writer.append(record, Box::new(permit)).await;
         let receipt = appended.map_err(|error| self.unstored(error))?;
         self.resends.insert(key);
+        if let (Some(journal), Some(contents)) = (&self.journal, &contents) {
+            let (position, accepted) = (receipt.position(), result.accepted);
+            journal.stored(&Stored { request_id, integration_id, received_at_us, position, accepted, contents });
+        }
         if !pass.still_valid() {
             tracing::warn!(
                 %request_id,

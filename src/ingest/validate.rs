@@ -19,7 +19,10 @@ use super::{
 };
 use crate::{
     auth::EquipmentIndex,
-    model::{EntryCode, MetricTable, Quality, Reading, SeriesId},
+    model::{
+        EntryCode, MetricTable, Quality, Reading, RejectedEntry, SeriesId,
+        rejected_entry::{REJECTED_ENTRIES_MAX, kept},
+    },
 };
 use message::quoted;
 use origin::Remembered;
@@ -50,6 +53,8 @@ pub struct Verdict {
     pub readings: Vec<Reading>,
     /// What was not, in the order of the batch.
     pub errors: Vec<EntryError>,
+    /// The first of what was not, as the API log keeps it.
+    pub rejections: Vec<RejectedEntry>,
     /// Good readings whose key an earlier one of the batch has.
     pub duplicates: u32,
     keys: Keys,
@@ -63,6 +68,7 @@ impl Verdict {
         Self {
             readings: Vec::with_capacity(readings_max),
             errors: Vec::new(),
+            rejections: Vec::new(),
             duplicates: 0,
             keys: Keys::new(readings_max),
             remembered: Remembered::default(),
@@ -72,6 +78,7 @@ impl Verdict {
     fn clear(&mut self) {
         self.readings.clear();
         self.errors.clear();
+        self.rejections.clear();
         self.duplicates = 0;
         self.keys.clear();
         self.remembered.forget();
@@ -137,9 +144,36 @@ impl<'a> Judge<'a> {
         Ok(timestamp_us)
     }
 
+    /// What the API log keeps of a refused entry: its names and its time, as far as they can be read.
     #[cold]
-    fn refuse(&mut self, index: usize, id: Value<'_>, fault: Fault) {
-        let id = match id {
+    fn rejected(&mut self, index: usize, entry: &Entry<'_>, code: EntryCode) -> RejectedEntry {
+        let name = |field| match entry.get(field) {
+            Value::Text(text) => kept(text).map(Box::from),
+            _ => None,
+        };
+        let timestamp_us = match entry.get(Field::Timestamp) {
+            Value::Text(text) => self.clock.parse(text),
+            Value::Number(number) => Some(epoch_us(&number)),
+            Value::Absent => Some(self.rules.received_at_us),
+            _ => None,
+        };
+        RejectedEntry {
+            index: index as u32,
+            code,
+            external_id: name(Field::ExternalId),
+            equipment_id: name(Field::EquipmentId),
+            metric: name(Field::Metric),
+            timestamp_us,
+        }
+    }
+
+    #[cold]
+    fn refuse(&mut self, index: usize, entry: &Entry<'_>, fault: Fault) {
+        if self.verdict.rejections.len() < REJECTED_ENTRIES_MAX {
+            let rejected = self.rejected(index, entry, fault.code);
+            self.verdict.rejections.push(rejected);
+        }
+        let id = match entry.get(Field::Id) {
             Value::Text(text) if is_id(text) => Some(text.into()),
             _ => None,
         };
@@ -167,13 +201,13 @@ impl Sink for Judge<'_> {
                 self.verdict.duplicates += u32::from(known);
                 self.verdict.readings.push(reading);
             }
-            Err(fault) => self.refuse(index, entry.get(Field::Id), fault),
+            Err(fault) => self.refuse(index, entry, fault),
         }
     }
 
     fn not_an_object(&mut self, index: usize) {
         let message = "an entry must be a JSON object".to_owned();
-        self.refuse(index, Value::Absent, Fault { code: EntryCode::NotAnObject, field: None, message });
+        self.refuse(index, &Entry::default(), Fault { code: EntryCode::NotAnObject, field: None, message });
     }
 }
 

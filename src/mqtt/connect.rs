@@ -57,6 +57,7 @@ pub(super) async fn judge<S: AsyncRead + AsyncWrite + Unpin + Send>(
             let expired = ProblemCode::TokenExpired;
             Err(Refusal {
                 integration_id: Some(session.integration.facts().id),
+                key_generation: Some(session.key_generation()),
                 ..Refusal::problem(expired, expired.code(), None, call.request_id)
             })
         }
@@ -65,15 +66,18 @@ pub(super) async fn judge<S: AsyncRead + AsyncWrite + Unpin + Send>(
     let session = match session {
         Ok(session) => session,
         Err(refusal) => {
-            let written = codec.encode(Out::Refuse(refusal.refuse, refusal.words), &mut wire.unsent);
+            let written = codec.encode(Out::Refuse(refusal.refuse, refusal.words.clone()), &mut wire.unsent);
             debug_assert!(written.is_ok(), "a refusal fits");
             edge.meters.connect(refusal.outcome);
             exchange.integration_id = refusal.integration_id;
-            exchange.end(refusal.answer);
+            exchange.key_generation = refusal.key_generation;
+            exchange.end(Answer { message: Some(&refusal.words), ..refusal.answer });
             return None;
         }
     };
     exchange.integration_id = Some(session.integration.facts().id);
+    exchange.key_generation = Some(session.key_generation());
+    exchange.granted = Some(true);
     let (server_keep_alive_s, patience) = keep_alive(edge, codec.version(), request.keep_alive_s);
     let welcome = Welcome {
         assigned_client_id: client_id.is_assigned.then_some(&client_id.id),
@@ -83,7 +87,7 @@ pub(super) async fn judge<S: AsyncRead + AsyncWrite + Unpin + Send>(
     };
     codec.encode(Out::Welcome(welcome), &mut wire.unsent).ok()?;
     edge.meters.connect("ok");
-    exchange.end(Answer { status: 200, code: None, cause: None, readings: None });
+    exchange.end(Answer { status: 200, ..Answer::default() });
     Some(Connected {
         audience: edge.audiences.of(session.integration.facts().id, &edge.config),
         expires: Instant::now() + token_left(&session, &call),
@@ -108,15 +112,16 @@ struct Refusal {
     words: String,
     /// For the metric.
     outcome: &'static str,
-    answer: Answer,
+    answer: Answer<'static>,
     integration_id: Option<IntegrationId>,
+    key_generation: Option<u64>,
 }
 
 impl Refusal {
     /// What we do not serve, whoever asks.
     fn unacceptable(refuse: Refuse, outcome: &'static str, words: &str) -> Self {
-        let answer = Answer { status: 400, code: None, cause: Some(outcome), readings: None };
-        Self { refuse, words: words.to_owned(), outcome, answer, integration_id: None }
+        let answer = Answer { status: 400, cause: Some(outcome), ..Answer::default() };
+        Self { refuse, words: words.to_owned(), outcome, answer, integration_id: None, key_generation: None }
     }
 
     /// The answer of `api.md` §2 to a problem.
@@ -136,8 +141,14 @@ impl Refusal {
             refuse,
             words: format!("{} ({request_id}): {detail}", problem.code()),
             outcome: problem.code(),
-            answer: Answer { status: problem.status(), code: Some(problem.code()), cause: Some(cause), readings: None },
+            answer: Answer {
+                status: problem.status(),
+                code: Some(problem.code()),
+                cause: Some(cause),
+                ..Answer::default()
+            },
             integration_id: None,
+            key_generation: None,
         }
     }
 }
@@ -189,6 +200,7 @@ async fn open(edge: &Edge, request: &Connect, client_id: &ClientId, call: &Call)
     edge.door.open_session(&credential, call, &opening).await.map_err(|not_opened| match not_opened {
         NotOpened::Denied(denial) => Refusal {
             integration_id: denial.integration_id,
+            key_generation: denial.key_generation,
             ..refused(denial.problem, denial.cause.as_str(), denial.detail.as_deref())
         },
         NotOpened::Full => refused(ProblemCode::TooManySessions, "sessions_max", None),

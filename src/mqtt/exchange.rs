@@ -3,10 +3,10 @@
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use crate::{
-    auth::RateState,
+    auth::{Cause, RateState},
     ingest::Transport,
-    journal::{Journal, Record, STATUS_HUNG_UP},
-    model::{IntegrationId, RequestId},
+    journal::{Counts, Journal, Record, STATUS_HUNG_UP},
+    model::{IntegrationId, RejectedEntry, RequestId, Scope},
 };
 
 /// What is known of it while it is worked on. Dropped without an answer, it is recorded as hung up.
@@ -14,8 +14,12 @@ use crate::{
 pub(super) struct Exchange {
     pub(super) request_id: RequestId,
     pub(super) integration_id: Option<IntegrationId>,
+    pub(super) key_generation: Option<u64>,
+    /// Whether `sensors:write` was granted; none before that was judged.
+    pub(super) granted: Option<bool>,
     pub(super) rate: Option<RateState>,
     addr: IpAddr,
+    at_us: i64,
     method: &'static str,
     route: &'static str,
     body_bytes: usize,
@@ -25,13 +29,16 @@ pub(super) struct Exchange {
 }
 
 /// How it came out.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Answer {
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Answer<'a> {
     /// As over HTTP.
     pub(super) status: u16,
     pub(super) code: Option<&'static str>,
     pub(super) cause: Option<&'static str>,
-    pub(super) readings: Option<(u32, u32)>,
+    /// What the sender was told with a refusal.
+    pub(super) message: Option<&'a str>,
+    pub(super) readings: Option<Counts>,
+    pub(super) rejected: &'a [RejectedEntry],
 }
 
 impl Exchange {
@@ -53,8 +60,11 @@ impl Exchange {
         Self {
             request_id: RequestId::generate(),
             integration_id: None,
+            key_generation: None,
+            granted: None,
             rate: None,
             addr,
+            at_us: jiff::Timestamp::now().as_microsecond(),
             method,
             route,
             body_bytes,
@@ -70,26 +80,33 @@ impl Exchange {
     }
 
     /// It is answered, or will never be.
-    pub(super) fn end(mut self, answer: Answer) {
+    pub(super) fn end(mut self, answer: Answer<'_>) {
         self.record(answer);
     }
 
-    fn record(&mut self, answer: Answer) {
+    fn record(&mut self, answer: Answer<'_>) {
         self.is_over = true;
+        let is_denied = answer.cause == Some(Cause::InsufficientScope.as_str());
         self.journal.record(&Record {
             transport: Transport::Mqtt.as_str(),
             request_id: self.request_id,
             client_request_id: None,
+            at_us: self.at_us,
             integration_id: self.integration_id,
+            key_generation: self.key_generation,
             addr: self.addr,
             method: self.method,
             route: self.route,
+            scope: Some(Scope::SensorsWrite),
+            granted: if is_denied { Some(false) } else { self.granted },
             status: answer.status,
             code: answer.code,
             cause: answer.cause,
+            message: answer.message,
             latency: self.started.elapsed(),
             body_bytes: self.body_bytes,
             readings: answer.readings,
+            rejected: answer.rejected,
             rate: self.rate,
         });
     }
@@ -98,7 +115,7 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         if !self.is_over {
-            self.record(Answer { status: STATUS_HUNG_UP, code: None, cause: None, readings: None });
+            self.record(Answer { status: STATUS_HUNG_UP, ..Answer::default() });
         }
     }
 }

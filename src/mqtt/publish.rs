@@ -77,6 +77,7 @@ pub(super) fn pending(
 ) -> (Pending, bytes::Bytes) {
     let mut exchange = Exchange::publish(&edge.journal, session.addr, publish.payload.len());
     exchange.integration_id = Some(session.integration.facts().id);
+    exchange.key_generation = Some(session.key_generation());
     let pending = Pending {
         packet_id: publish.packet_id,
         exchange,
@@ -106,6 +107,7 @@ pub(super) fn admit(edge: &Edge, session: &auth::Session, mut pending: Pending, 
     match edge.door.admit(&batch.principal, now_us) {
         Ok(rate) => {
             pending.exchange.rate = Some(rate);
+            pending.exchange.granted = Some(true);
             Judged::Submit(pending, batch)
         }
         Err(denial) if denial.problem.status() == 429 => {
@@ -134,6 +136,7 @@ pub(super) fn admit_again(edge: &Edge, delayed: Delayed) -> Judged {
     match edge.door.admit(&batch.principal, jiff::Timestamp::now().as_microsecond()) {
         Ok(rate) => {
             pending.exchange.rate = Some(rate);
+            pending.exchange.granted = Some(true);
             Judged::Submit(pending, batch)
         }
         Err(denial) => refused(pending, denial),

@@ -76,7 +76,15 @@ impl Door for NameDoor {
     ) -> Answering<'a, Result<Session, NotOpened>> {
         let denied = |problem, cause| {
             let (retry_after_s, detail, integration_id) = (None, None, None);
-            Err(NotOpened::Denied(Denial { problem, cause, rate: RATE, retry_after_s, detail, integration_id }))
+            Err(NotOpened::Denied(Denial {
+                problem,
+                cause,
+                rate: RATE,
+                retry_after_s,
+                detail,
+                integration_id,
+                key_generation: None,
+            }))
         };
         let opened = match credential.api_key {
             "" => denied(ProblemCode::MissingCredential, Cause::MissingCredential),
@@ -110,6 +118,7 @@ impl Door for NameDoor {
             retry_after_s: Some(60),
             detail: None,
             integration_id: None,
+            key_generation: None,
         })
     }
 }

@@ -61,19 +61,20 @@ impl Outcome {
     }
 
     /// The same for the journal.
-    pub(super) fn answer(&self) -> Answer {
+    pub(super) fn answer(&self) -> Answer<'_> {
         match self {
             Self::Judged(result) => Answer {
                 status: result.status(),
-                code: None,
-                cause: None,
-                readings: Some((result.accepted, result.rejected)),
+                readings: Some(result.counts()),
+                rejected: &result.rejections,
+                ..Answer::default()
             },
             Self::Refused(refusal) => Answer {
                 status: refusal.problem.status(),
                 code: Some(refusal.problem.code()),
                 cause: Some(refusal.cause),
-                readings: None,
+                message: Some(refusal.detail()),
+                ..Answer::default()
             },
         }
     }

@@ -4,27 +4,48 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use parking_lot::Mutex;
 
-/// A shared board of components and their complaints. Ready means that nobody complains.
+/// A shared board of components and their complaints. Ready means that nobody complains; what is merely degraded works,
+/// but not all of it.
 #[derive(Debug, Clone, Default)]
 pub struct Health {
     complaints: Arc<Mutex<BTreeMap<&'static str, String>>>,
+    degraded: Arc<Mutex<BTreeMap<&'static str, String>>>,
 }
 
 impl Health {
     /// `component` can do its part (`Ok`) or cannot, with the reason for people.
     pub fn set(&self, component: &'static str, state: Result<(), String>) {
-        let mut complaints = self.complaints.lock();
-        match state {
-            Ok(()) => complaints.remove(component),
-            Err(reason) => complaints.insert(component, reason),
-        };
+        put(&self.complaints, component, state);
+    }
+
+    /// `component` does all of its part (`Ok`), or something of it is missing that nobody's readings depend on.
+    pub fn degrade(&self, component: &'static str, state: Result<(), String>) {
+        put(&self.degraded, component, state);
     }
 
     /// Who complains, and of what; empty when ready.
     #[must_use]
     pub fn complaints(&self) -> Vec<(&'static str, String)> {
-        self.complaints.lock().iter().map(|(component, reason)| (*component, reason.clone())).collect()
+        all(&self.complaints)
     }
+
+    /// What is degraded, and how.
+    #[must_use]
+    pub fn degradations(&self) -> Vec<(&'static str, String)> {
+        all(&self.degraded)
+    }
+}
+
+fn put(board: &Mutex<BTreeMap<&'static str, String>>, component: &'static str, state: Result<(), String>) {
+    let mut board = board.lock();
+    match state {
+        Ok(()) => board.remove(component),
+        Err(reason) => board.insert(component, reason),
+    };
+}
+
+fn all(board: &Mutex<BTreeMap<&'static str, String>>) -> Vec<(&'static str, String)> {
+    board.lock().iter().map(|(component, reason)| (*component, reason.clone())).collect()
 }
 
 #[cfg(test)]

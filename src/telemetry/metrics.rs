@@ -83,6 +83,11 @@ metrics! {
     counter BRIDGE_RESENT_TOTAL = "sensorgate_bridge_resent_total", "Messages that the broker had sent to this session before.";
     histogram BRIDGE_ACK_SECONDS = "sensorgate_bridge_ack_seconds", "From a message's arrival to its acknowledgement.";
     counter BRIDGE_RESULTS_TOTAL = "sensorgate_bridge_results_total", "Results for senders behind the broker: sent, or dropped (too many waiting, or the connection was lost).";
+    counter REQUEST_LOG_ENTRIES_TOTAL = "sensorgate_request_log_entries_total", "Entries written to the API log: one for each request, one more for each stored batch.";
+    counter REQUEST_LOG_DROPPED_TOTAL = "sensorgate_request_log_dropped_total", "Entries that are not in the API log, by reason (queue_full: the writer or its disk is behind; unattributed: more requests of nobody in particular in a minute than are kept; unreadable: a fault of ours).";
+    counter REQUEST_LOG_WRITE_FAILURES_TOTAL = "sensorgate_request_log_write_failures_total", "Times the API log could not be written; it is tried again.";
+    counter REQUEST_LOG_FILES_BROKEN_TOTAL = "sensorgate_request_log_files_broken_total", "Times the API log's file was found broken and set aside.";
+    gauge REQUEST_LOG_BYTES = "sensorgate_request_log_bytes", "Bytes that the API log takes on disk; request_log.bytes_max bounds it.";
     counter ADMIN_REQUESTS_TOTAL = "sensorgate_admin_requests_total", "Calls of administrators and probes by outcome (ok, refused, failed).";
     histogram ADMIN_REQUEST_SECONDS = "sensorgate_admin_request_seconds", "Time from a call's head to its answer's head, in seconds.";
     counter ADMIN_LOGINS_TOTAL = "sensorgate_admin_logins_total", "Sign-ins of administrators by outcome (ok, failed, throttled).";

@@ -13,6 +13,7 @@ use crate::{
     control::{Control, FirstAdministrator, Issuers},
     listener::{self, Port},
     model::{EquipmentKind, Metric, MetricNumber, MetricTable},
+    request_log::RequestLog,
     telemetry::{health::Health, task},
 };
 
@@ -98,6 +99,7 @@ impl Api {
             control: control.clone(),
             store: Arc::clone(&store) as _,
             metrics: Arc::new(metrics()),
+            request_log: RequestLog::start(dir.path(), &section("request_log"), Health::default()).unwrap(),
             health: health.clone(),
             render_metrics: Arc::new(|| "sensorgate_up 1\n".to_owned()),
             problems_url: "https://docs.test".to_owned(),

@@ -172,7 +172,10 @@ async fn a_batchs_answer_counts_its_readings() {
         assert_eq!(json["request_id"], id.to_str().unwrap());
         assert_eq!(json["errors"].as_array().unwrap().len().to_string(), rejected);
         let readings = edge.last_record().readings.unwrap();
-        assert_eq!((readings.0.to_string(), readings.1.to_string()), (accepted.to_owned(), rejected.to_owned()));
+        assert_eq!(
+            (readings.accepted.to_string(), readings.rejected.to_string()),
+            (accepted.to_owned(), rejected.to_owned())
+        );
     }
 }
 

@@ -67,7 +67,7 @@ proptest! {
         entry.field = None;
         let [received, accepted, duplicates, rejected] = counts;
         let (errors, batch_id) = (vec![entry], Some(id.clone()));
-        let result = BatchResult { received, accepted, duplicates, rejected, errors, batch_id };
+        let result = BatchResult { received, accepted, duplicates, rejected, errors, rejections: Vec::new(), batch_id };
         let body: Value = serde_json::from_slice(&result.to_mqtt_json(request_id())).expect("JSON");
         prop_assert_eq!(body, json!({
             "request_id": request_id().to_string(), "batch_id": id.clone(), "received": received, "accepted": accepted,
