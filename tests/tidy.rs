@@ -31,6 +31,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 ];
 /// Single files with an arrow of their own.
 const MAY_ALSO: &[(&str, &str)] = &[("src/auth/sync.rs", "control")];
+/// What the commands that talk to a service may know of it: its API alone. `local` are those that work in its process.
+const COMMANDS_MAY_IMPORT: &[&str] = &["cli", "config", "model"];
 /// Rooms that wire everything and that nobody imports.
 const ROOTS: &[&str] = &["app", "config", "demo", "main", "lib", "cli"];
 
@@ -119,6 +121,16 @@ fn rooms_import_only_as_the_table_says() {
         .collect();
     none("imports against the table (a new arrow needs an ADR)", &broken);
     assert_eq!(forbidden_imports("src/spool/x.rs", "use crate::store::Store;").len(), 1, "the rule itself works");
+}
+
+#[test]
+fn commands_know_the_service_by_its_api_alone() {
+    let mut broken = Vec::new();
+    for (name, text) in files_under("src/cli", "rs").iter().filter(|(name, _)| !name.starts_with("src/cli/local/")) {
+        let imports = without_tests(text).lines().flat_map(targets);
+        broken.extend(imports.filter(|room| !COMMANDS_MAY_IMPORT.contains(room)).map(|room| format!("{name}: {room}")));
+    }
+    none("imports of a command that talks to a service", &broken);
 }
 
 #[test]

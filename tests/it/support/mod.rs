@@ -2,6 +2,7 @@
 //! administrators, and calls as any client would make them.
 
 pub mod broker;
+pub mod cli;
 pub mod facility;
 pub mod five;
 pub mod gateway;

@@ -1,0 +1,125 @@
+//! `sensorgate audit …`: who did what, and the proof that the log is whole.
+
+use clap::{Args, Subcommand};
+use serde_json::Value;
+
+use super::{
+    client::Listing,
+    context::Context,
+    error::{Error, Result},
+    find,
+    options::{Limit, Options},
+    table::{Card, Column},
+    when,
+};
+
+const AUDIT: &str = "/admin/v1/audit-log";
+/// Entries that are shown unless somebody asks for more.
+const LIMIT: usize = 100;
+const COLUMNS: &[Column<'_>] = &[
+    Column::new("SEQ", "seq"),
+    Column::new("AT", "at"),
+    Column::new("ACTOR", "actor"),
+    Column::new("ACTION", "action"),
+    Column::new("REASON", "reason"),
+    Column::new("IP", "ip"),
+    Column::new("BEFORE", "before"),
+    Column::new("AFTER", "after"),
+    Column::whole("TARGET", "target"),
+    Column::whole("REQUEST", "request_id"),
+];
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  sensorgate audit list --from 7d --action suspend
+  sensorgate audit verify || echo 'the log was tampered with'")]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(super) options: Options,
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Entries, the newest first.
+    #[command(visible_alias = "ls")]
+    List(List),
+    /// Check on the service that no entry was altered, removed or moved. Exit code 1 if one was.
+    Verify,
+}
+
+#[derive(Debug, Args)]
+struct List {
+    /// Only what this user did: e-mail address or id.
+    #[arg(long, value_name = "USER")]
+    actor: Option<String>,
+    /// Only this action; a refused attempt ends in _refused.
+    #[arg(long)]
+    action: Option<String>,
+    /// Only what was done to the object with this id.
+    #[arg(long, value_name = "ID")]
+    target: Option<String>,
+    /// Only what was done to this integration.
+    #[arg(long, conflicts_with = "target")]
+    integration: Option<String>,
+    /// From this time on: 2026-01-05T10:00:00Z, 2026-01-05, 24h (ago) …
+    #[arg(long, value_name = "TIME", value_parser = when::past, visible_alias = "since")]
+    from: Option<String>,
+    /// Before this time.
+    #[arg(long, value_name = "TIME", value_parser = when::past)]
+    to: Option<String>,
+    /// The oldest first.
+    #[arg(long)]
+    oldest_first: bool,
+    #[command(flatten)]
+    limit: Limit,
+}
+
+pub(super) async fn run(cx: &Context, arguments: &Arguments) -> Result {
+    match &arguments.action {
+        Action::List(list) => show(cx, &entries(cx, list).await?).await,
+        Action::Verify => verify(cx).await,
+    }
+}
+
+async fn entries(cx: &Context, list: &List) -> Result<Listing> {
+    let actor = match &list.actor {
+        Some(actor) => Some(find::user(cx, actor).await?.id),
+        None => None,
+    };
+    let target = match &list.integration {
+        Some(integration) => Some(find::integration(cx, integration).await?.id),
+        None => list.target.clone(),
+    };
+    let order = if list.oldest_first { "asc" } else { "desc" };
+    let call = cx.client.get(AUDIT).query("actor", actor).query("action", list.action.as_deref());
+    let call = call.query("target", target).query("from", list.from.as_deref()).query("to", list.to.as_deref());
+    call.query("order", Some(order)).pages(list.limit.or(Some(LIMIT))).await
+}
+
+/// Entries of the audit log, with e-mail addresses for people.
+pub(super) async fn show(cx: &Context, listing: &Listing) -> Result {
+    let people = find::people(cx).await;
+    cx.out.list(listing, COLUMNS, |entry| {
+        entry["actor"] = match &entry["actor"] {
+            Value::Null => Value::from("the server"),
+            id => find::person(&people, id),
+        };
+    })
+}
+
+async fn verify(cx: &Context) -> Result {
+    let verdict = cx.client.get(format!("{AUDIT}/verify")).send().await?;
+    cx.out.one(&verdict, |verdict: &Value| {
+        let mut card = Card::default();
+        card.line("Whole", &verdict["ok"]).line("Entries", &verdict["entries"]).some("Head", &verdict["head"]);
+        card.some("Fault", &verdict["fault"]).some("First bad entry", &verdict["first_bad_seq"]);
+        card
+    })?;
+    if verdict.json["ok"] == true {
+        Ok(())
+    } else {
+        Err(Error::Negative("The audit log is not what was written.".to_owned()))
+    }
+}
