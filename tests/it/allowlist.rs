@@ -76,3 +76,48 @@ async fn a_trusted_proxy_is_believed() {
         crate::support::facility::send(request).await.expect(status);
     }
 }
+
+// S237, S239: without an allowlist any address may call, and key, token and scope are judged as ever.
+#[tokio::test]
+async fn without_an_allowlist_the_other_layers_stand() {
+    let facility = Facility::new().await;
+    let (sender, other) = (facility.active(&["sensors:write"]).await, facility.active(&["inventory:read"]).await);
+    facility.sensor(&sender, "s").await;
+    let path = format!("/admin/v1/integrations/{}/ip-allowlist", sender.id);
+    assert_eq!(facility.get(&path).await.expect(200).json["enabled"], false);
+    let body = batch("s", 1, now_s());
+    facility.ingest(&sender, &body).await.expect(200);
+    assert_eq!(facility.ingest(&other, &body).await.expect(403).code(), "insufficient_scope");
+    let mut mixed = sender.clone();
+    mixed.token.clone_from(&other.token);
+    facility.ingest(&mixed, &body).await.expect(401);
+    mixed = sender.clone();
+    mixed.api_key.clone_from(&other.api_key);
+    facility.ingest(&mixed, &body).await.expect(401);
+}
+
+// S250: no header of a caller that is no trusted proxy says where it comes from.
+#[tokio::test]
+async fn no_header_stands_in_for_an_address() {
+    let facility = Facility::new().await;
+    let sender = facility.active(&["sensors:write"]).await;
+    facility.sensor(&sender, "s").await;
+    let path = format!("/admin/v1/integrations/{}/ip-allowlist", sender.id);
+    let list = json!({"enabled": true, "entries": ["203.0.113.7/32"]});
+    facility.admin(&facility.alice, Method::PUT, &path, Some(list)).await.expect(200);
+    for (name, value) in [
+        ("X-Forwarded-For", "203.0.113.7"),
+        ("X-Forwarded-For", "203.0.113.7, 127.0.0.1"),
+        ("Forwarded", "for=203.0.113.7"),
+        ("Forwarded", "for=\"[::ffff:203.0.113.7]:443\""),
+        ("X-Real-IP", "203.0.113.7"),
+        ("X-Client-IP", "203.0.113.7"),
+        ("True-Client-IP", "203.0.113.7"),
+        ("CF-Connecting-IP", "203.0.113.7"),
+        ("X-Original-Forwarded-For", "203.0.113.7"),
+    ] {
+        let request = facility.request(&sender, Method::POST, "/v1/sensors/readings").header(name, value);
+        let answer = crate::support::facility::send(request.json(&batch("s", 1, now_s()))).await;
+        assert_eq!((answer.status, answer.code()), (403, "ip_not_allowed"), "{name}: {value}");
+    }
+}

@@ -225,3 +225,21 @@ async fn mqtt_in_five_lines_works_when_pasted() {
     assert!(output.status.success() && said.contains("\"accepted\":1"), "{said}");
     assert_eq!(facility.stored(&sender, EXTERNAL_ID, "temperature", 1).await.len(), 1, "{said}");
 }
+
+// S229: over the limit the gateways wait, longer each time and never in step, and deliver everything once the window ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gateways_wait_when_they_are_over_the_limit() {
+    let (facility, sender, settings) = demo(&[]).await;
+    facility.limit(&sender, 2).await;
+    let Some((library, program, script)) = gateways().into_iter().next() else {
+        return;
+    };
+    let input = lines(1_200, now_s() - 20_000);
+    let output = start(&mut command(&program, script), &settings, &input).wait_with_output().expect("it ends");
+    let said = said(&output);
+    assert!(output.status.success(), "{library:?}: {said}");
+    // Pauses of 1, 2, 4, … seconds fit into a window a handful of times, whatever stands in flight.
+    let refusals = said.matches("over the limit").count();
+    assert!((1..=32).contains(&refusals), "{refusals}: {said}");
+    assert_eq!(facility.stored(&sender, EXTERNAL_ID, "temperature", 1_200).await.len(), 1_200);
+}

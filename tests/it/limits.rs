@@ -124,3 +124,61 @@ async fn an_address_that_keeps_failing_is_shut_out() {
     }
     assert_eq!(statuses, [401, 401, 401, 401, 401, 401, 429, 429]);
 }
+
+// S230, S231, A26, A27: a batch of 500 is one request; neither a new key nor a suspension and its end give a fresh window.
+#[tokio::test]
+async fn requests_are_counted_and_nothing_else_resets_them() {
+    let facility = Facility::new().await;
+    let mut sender = facility.active(&["sensors:write"]).await;
+    facility.sensor(&sender, "s").await;
+    let remaining = |answer: &crate::support::Answer| number(answer, "x-ratelimit-remaining");
+    let first = facility.ingest(&sender, &batch("s", 500, now_s())).await.expect(200);
+    assert_eq!((remaining(&first), number(&first, "x-ratelimit-limit")), (59, 60));
+    let reset = number(&first, "x-ratelimit-reset");
+    let path = |step: &str| format!("/admin/v1/integrations/{}{step}", sender.id);
+    let (key, suspend, reactivate) = (path("/api-key"), path("/suspend"), path("/reactivate"));
+    let regenerated = facility.post(&key, json!({"cause": "routine rotation"})).await.expect(200);
+    sender.api_key = regenerated.json["api_key"].as_str().unwrap().to_owned();
+    let second = facility.ingest(&sender, &batch("s", 1, now_s())).await.expect(200);
+    assert_eq!((remaining(&second), number(&second, "x-ratelimit-reset")), (58, reset));
+    facility.post(&suspend, json!({"reason": "a drill"})).await.expect(200);
+    let reactivated = facility.post_as_bob(&reactivate, json!({})).await.expect(200);
+    let sender = facility.credentials(sender.id.clone(), &reactivated).await;
+    let third = facility.ingest(&sender, &batch("s", 1, now_s())).await.expect(200);
+    assert_eq!((remaining(&third), number(&third, "x-ratelimit-reset")), (57, reset), "within one minute");
+}
+
+// S226: an integration that calls at many times its limit is refused, and no other notices: each of its calls is
+// answered and stored.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_runaway_integration_is_its_own_trouble() {
+    let facility = std::sync::Arc::new(Facility::new().await);
+    let runaway = facility.active(&["sensors:write"]).await;
+    facility.sensor(&runaway, "s").await;
+    let other = facility.busy_sender().await;
+    let tasks: Vec<_> = (0..16)
+        .map(|_| {
+            let (facility, runaway) = (facility.clone(), runaway.clone());
+            #[allow(clippy::disallowed_methods, reason = "a test's task ends with the test")]
+            tokio::spawn(async move {
+                let mut refused = 0;
+                for _ in 0..40 {
+                    let answer = facility.ingest(&runaway, &batch("s", 1, now_s())).await;
+                    assert!([200, 429].contains(&answer.status), "{}", answer.text);
+                    refused += usize::from(answer.status == 429);
+                }
+                refused
+            })
+        })
+        .collect();
+    let first_s = now_s() - 1_000;
+    for n in 0..100 {
+        facility.ingest(&other, &batch("s", 1, first_s + n)).await.expect(200);
+    }
+    let mut refused = 0;
+    for task in tasks {
+        refused += task.await.expect("no panic");
+    }
+    assert!(refused >= 16 * 40 - 120, "at most two windows pass: {refused}");
+    assert_eq!(facility.stored(&other, "s", "temperature", 100).await.len(), 100);
+}
