@@ -301,6 +301,7 @@ mod tests {
             jwks::InProcess,
             jwt::{IssuerConfig, TrustedIssuer},
         },
+        model::{IntegrationId, KeyFact, ScopeSet},
         telemetry::health::Health,
     };
 
@@ -312,6 +313,25 @@ mod tests {
         let trusted = TrustedIssuer::in_process(IssuerConfig::embedded("https://issuer.test/", "audience"), keys);
         let verifier = Verifier::new(&config.tokens, vec![trusted], None, Health::default()).expect("a verifier");
         Authenticator::new(Arc::new(Registry::new(10)), Arc::new(verifier), &config)
+    }
+
+    // S169: a key has no end of its own: what it opens today it opens in a year, and in a hundred.
+    #[tokio::test]
+    async fn a_key_does_not_age() {
+        let authenticator = authenticator(3);
+        let key = ApiKey::generate_with(getrandom::fill).expect("the operating system has random bytes");
+        let facts = IntegrationFacts::assumed(IntegrationId::generate(), ScopeSet::default());
+        let (integration_id, generation) = (facts.id, facts.key_generation);
+        authenticator.registry.apply_integration(facts.clone());
+        authenticator.registry.apply_keys([KeyFact { hash: key.hash(), integration_id, generation }]);
+        for years in [0, 1, 100] {
+            let now_us = 1_700_000_000_000_000 + years * 366 * 86_400 * 1_000_000;
+            let call = Call { addr: [192, 0, 2, 7].into(), request_id: RequestId::generate(), now_us };
+            let (integration, generation) = authenticator.identify(key.expose(), &call).expect("known");
+            assert_eq!(integration.facts().id, integration_id);
+            authenticator.check_live(&facts, generation, &call).expect("live");
+            assert!(authenticator.check_live(&facts, generation + 1, &call).is_err(), "another generation never is");
+        }
     }
 
     // api.md §2 (cluster mode): all senders of a broker share its address, so one of them cannot shut the others out.

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::support::{Facility, batch, facility::send, now_s};
 
-// S160–S166, S168, S174: failing any one layer blocks the call, and the answer tells no more than it must.
+// S160–S164, S166, S168: failing any one layer blocks the call, and the answer tells no more than it must.
 #[tokio::test]
 async fn each_single_fault_is_401() {
     let facility = Facility::with(&[("SENSORGATE__AUTH__FAILURES_PER_MINUTE", "10000")]).await;
@@ -76,7 +76,7 @@ async fn the_scope_is_needed_and_a_change_holds_from_the_next_call() {
     }
 }
 
-// S175, api.md §3: unknown path and method: 401 without credentials, 404 and 405 with them.
+// api.md §3: unknown path and method: 401 without credentials, 404 and 405 with them.
 #[tokio::test]
 async fn unknown_paths_and_methods_are_judged_after_the_credentials() {
     let facility = Facility::new().await;

@@ -2,7 +2,11 @@
 
 use serde_json::json;
 
-use crate::support::{Facility, batch, now_s};
+use crate::support::{
+    Facility, batch,
+    mqtt::{Gateway, Library},
+    now_s,
+};
 
 // S159, S255, S257, S260: the good ones are stored with equal values, 200 when all are good.
 #[tokio::test]
@@ -137,6 +141,45 @@ async fn validate_only_answers_the_same_and_stores_nothing() {
     assert_eq!(answer.json["accepted"], 10);
     tokio::time::sleep(std::time::Duration::from_secs(2)).await;
     assert!(facility.stored(&sender, "s", "temperature", 0).await.is_empty());
+}
+
+// S272, S273, A20: a batch of 500 with everything that a reading can have (more than 256 KiB) fits, over HTTP and over MQTT,
+// and both answer and store it alike.
+#[tokio::test(flavor = "multi_thread")]
+async fn five_hundred_whole_readings_fit_over_both_transports() {
+    let facility = Facility::new().await;
+    let sender = facility.busy_sender().await;
+    let long = "AA:BB:CC:DD/house 1/".repeat(6);
+    let equipment = facility.sensor(&sender, &long).await;
+    let at_s = now_s() - 2_000;
+    let batch = |first_s: i64| {
+        let reading = |n: i64| {
+            let at = jiff::Timestamp::from_second(first_s + n).unwrap();
+            let (named, name) = if n % 2 == 0 { ("external_id", &long) } else { ("equipment_id", &equipment) };
+            let id = format!("{}{n}", "gateway 7, bus 3, port 12, channel ".repeat(3));
+            json!({
+                "id": id, named: name, "metric": "temperature", "value": 21.123_456_789, "unit": "C",
+                "quality": "good", "timestamp": format!("{at:.6}"),
+                "note": "whatever else a sender has to say of a reading is ignored, and may be as long as it likes: \
+                    firmware 4.17.3-rc2, calibrated, battery 97 %, signal -71 dBm, uptime 1234567 s, channel 12, bench 4 of house 1",
+            })
+        };
+        json!({"readings": (0..500).map(reading).collect::<Vec<_>>()})
+    };
+    let over_http = batch(at_s);
+    assert!(over_http.to_string().len() > 256 * 1_024, "{}", over_http.to_string().len());
+    let mut answer = facility.ingest(&sender, &over_http).await.expect(200).json;
+    let mut gateway = Gateway::open(Library::Rumqttc, 5, &facility.server, &sender, "gateway").await;
+    let (reason, message) = gateway.exchange(&batch(at_s + 500)).await;
+    assert_eq!(reason, 0);
+    let mut result = message.json();
+    for body in [&mut answer, &mut result] {
+        body.as_object_mut().unwrap().remove("request_id").expect("a request id");
+    }
+    assert_eq!(answer, result);
+    assert_eq!(answer["accepted"], 500);
+    let filter = long.replace('/', "%2F").replace(' ', "%20");
+    assert_eq!(facility.stored(&sender, &filter, "temperature", 1_000).await.len(), 1_000);
 }
 
 // S274: another organisation's equipment answers as unknown equipment does.

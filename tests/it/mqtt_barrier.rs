@@ -53,6 +53,7 @@ async fn apply(facility: &Facility, sender: &Integration, change: &Change) -> An
     facility.admin(&facility.alice, change.method.clone(), &path, Some(change.body.clone())).await.expect(200)
 }
 
+// S097, S114, S140, S209, S251: whatever shuts an integration out shuts its sessions out, too.
 // S113, emqx's revoked user whose connection lives on: idle sessions are over when the call returns, and counted; a
 // reconnect is refused; the other integration notices nothing.
 #[tokio::test(flavor = "multi_thread")]

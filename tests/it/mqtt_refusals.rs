@@ -138,7 +138,7 @@ async fn a_connect_with_a_will_is_refused() {
     }
 }
 
-// api.md §2: CONNECT goes through the same pipeline as HTTP: no anonymous connection, both credentials, one pair.
+// S176, A20: CONNECT goes through the same pipeline as HTTP: no anonymous connection, both credentials, one pair.
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_right_pair_of_credentials_connects() {
     let (facility, sender) = facility(&[("SENSORGATE__AUTH__FAILURES_PER_MINUTE", "10000")]).await;
