@@ -17,7 +17,10 @@ use http::{
     header::{CONTENT_DISPOSITION, CONTENT_TYPE},
 };
 use http_body::Frame;
-use tokio::{sync::mpsc, task::spawn_blocking};
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc},
+    task::spawn_blocking,
+};
 
 use super::{
     Admin,
@@ -40,26 +43,46 @@ const RETRY_AFTER_S: u64 = 5;
 
 /// The answer; the rows follow as the caller reads them.
 pub(super) fn csv(admin: &Admin, series: &Found, range: Range) -> Result<Response, Problem> {
-    let permit = Arc::clone(&admin.exports).try_acquire_owned().map_err(|_| {
-        let busy = Problem::new(ProblemCode::Overloaded).with_detail("As many exports are running as are allowed.");
-        Problem { retry_after_s: Some(RETRY_AFTER_S), ..busy }
-    })?;
-    let (sender, receiver) = mpsc::channel(CHUNKS_WAITING);
+    let permit = permit(admin)?;
+    let (sender, receiver) = channel();
     let store = Arc::clone(&admin.store);
     let names = Names::of(series);
     drop(spawn_blocking(move || {
         let _permit = permit;
         if let Err(error) = write(&*store, &names, range, &sender) {
-            tracing::error!(error = &error as &dyn std::error::Error, "an export broke off");
-            // The head of the answer is out: only a broken body can say that it is not whole.
-            drop(sender.blocking_send(Err(Broken)));
+            break_off(&error, &sender);
         }
     }));
-    let mut response = Body::new(Rows(receiver)).into_response();
+    Ok(answer(receiver, "text/csv; charset=utf-8", "attachment; filename=\"readings.csv\""))
+}
+
+/// One of the exports that may run at once.
+pub(super) fn permit(admin: &Admin) -> Result<OwnedSemaphorePermit, Problem> {
+    Arc::clone(&admin.exports).try_acquire_owned().map_err(|_| {
+        let busy = Problem::new(ProblemCode::Overloaded).with_detail("As many exports are running as are allowed.");
+        Problem { retry_after_s: Some(RETRY_AFTER_S), ..busy }
+    })
+}
+
+/// Where an export's thread puts its chunks, and where the answer takes them from.
+pub(super) fn channel() -> (Sender, Rows) {
+    let (sender, receiver) = mpsc::channel(CHUNKS_WAITING);
+    (sender, Rows(receiver))
+}
+
+/// The head of the answer is out: only a broken body can say that it is not whole.
+pub(super) fn break_off(error: &(dyn std::error::Error + 'static), sender: &Sender) {
+    tracing::error!(error, "an export broke off");
+    drop(sender.blocking_send(Err(Broken)));
+}
+
+/// The answer with `rows` as its body.
+pub(super) fn answer(rows: Rows, content_type: &'static str, disposition: &'static str) -> Response {
+    let mut response = Body::new(rows).into_response();
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8"));
-    headers.insert(CONTENT_DISPOSITION, HeaderValue::from_static("attachment; filename=\"readings.csv\""));
-    Ok(response)
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CONTENT_DISPOSITION, HeaderValue::from_static(disposition));
+    response
 }
 
 /// What stands in every row.
@@ -82,7 +105,7 @@ impl Names {
     }
 }
 
-type Sender = mpsc::Sender<Result<Bytes, Broken>>;
+pub(super) type Sender = mpsc::Sender<Result<Bytes, Broken>>;
 
 fn write(store: &dyn Store, names: &Names, range: Range, sender: &Sender) -> Result<(), store::Error> {
     match range.resolution_us {
@@ -142,10 +165,10 @@ pub(super) fn cell(text: &str) -> String {
 /// The store could not be read to the end.
 #[derive(Debug, thiserror::Error)]
 #[error("the export broke off")]
-struct Broken;
+pub(super) struct Broken;
 
 /// Rows as the thread that reads the store hands them over.
-struct Rows(mpsc::Receiver<Result<Bytes, Broken>>);
+pub(super) struct Rows(mpsc::Receiver<Result<Bytes, Broken>>);
 
 impl http_body::Body for Rows {
     type Data = Bytes;

@@ -19,8 +19,10 @@ mod latest;
 mod lifecycle;
 pub mod openapi;
 mod probes;
+mod reading_trace;
 mod readings;
 mod request;
+mod request_log;
 mod router;
 mod series;
 mod session;
@@ -35,7 +37,7 @@ use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 
 use self::throttle::Throttle;
-pub use self::{config::Config, router::router};
+pub use self::{config::Config, reading_trace::Delivered, router::router};
 use crate::{
     control::Control,
     model::MetricTable,
@@ -63,6 +65,8 @@ pub struct Parts {
     pub metrics: Arc<MetricTable>,
     /// The API log.
     pub request_log: RequestLog,
+    /// What is between the spool and the store.
+    pub delivered: Arc<dyn Delivered>,
     /// Who complains.
     pub health: Health,
     /// What `/metrics` answers.

@@ -13,7 +13,7 @@ use http::{HeaderName, header::ALLOW};
 
 use super::{
     Admin, allowlist, audit, caller::SignedIn, catalogue, equipment, grants, integrations, latest, lifecycle, openapi,
-    probes, problem::Problem, readings, request, session, users,
+    probes, problem::Problem, reading_trace, readings, request, request_log, session, users,
 };
 use crate::model::ProblemCode;
 
@@ -51,7 +51,13 @@ pub fn router(admin: Admin) -> Router {
         .route("/equipment/{id}", get(equipment::show).merge(patch(equipment::update)))
         .route("/equipment/{id}/retire", post(equipment::retire))
         .route("/readings", get(readings::index))
-        .route("/readings/latest", get(latest::index));
+        .route("/readings/latest", get(latest::index))
+        .route("/readings/trace", get(reading_trace::show))
+        .route("/request-log", get(request_log::index))
+        .route("/request-log/counts", get(request_log::sums::counts))
+        .route("/request-log/hours", get(request_log::sums::hours))
+        .route("/request-log/addresses", get(request_log::sums::addresses))
+        .route("/request-log/{id}", get(request_log::show));
     Router::new()
         .nest("/admin/v1", v1)
         .route("/openapi.json", get(openapi::serve).fallback(only_get))

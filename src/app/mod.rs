@@ -7,6 +7,7 @@ mod mqtt_ports;
 mod ready;
 mod signals;
 mod tasks;
+mod whereabouts;
 
 use std::{path::Path, sync::Arc};
 
@@ -120,7 +121,7 @@ impl App {
         let authenticator = authenticator(config, issuer.as_ref(), registry, &health, &mut tasks)?;
         let (store, spool) = opening.finish().await?;
         tasks.maintain(Arc::clone(&store), config.store.maintenance_interval());
-        let writer = tasks.deliver(config, spool, Arc::clone(&store), &health)?;
+        let (writer, delivered) = tasks.deliver(config, spool, Arc::clone(&store), &health)?;
 
         let request_log = tasks.log_requests(config, &health)?;
         let ingest = ingest::Ingest::new(config.ingest.clone(), table.clone(), writer);
@@ -157,6 +158,7 @@ impl App {
             store,
             metrics: Arc::new(table),
             request_log,
+            delivered,
             health,
             render_metrics: Arc::new(move || rendering.render()),
             problems_url: problems_url(config, &urls),

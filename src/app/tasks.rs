@@ -6,8 +6,9 @@ use anyhow::{Context, Result};
 use tokio::{net::TcpListener, task::JoinHandle, time};
 use tokio_util::sync::CancellationToken;
 
-use super::mqtt_ports::MqttPorts;
+use super::{mqtt_ports::MqttPorts, whereabouts::Whereabouts};
 use crate::{
+    admin::Delivered,
     auth::{Authenticator, sync::Sync},
     bridge::{self, Bridge},
     config::Config,
@@ -133,21 +134,23 @@ impl Tasks {
         (writer, reader): (Writer, Reader),
         store: Arc<dyn Store>,
         health: &Health,
-    ) -> Result<Writer> {
+    ) -> Result<(Writer, Arc<dyn Delivered>)> {
         writer.report_to(health.clone());
         self.writer = Some(writer.clone());
         let quarantine = Quarantine::open(&config.data_dir.join("quarantine.db"), config.delivery.quarantine_rows_max)
             .context("the quarantine")?;
+        let quarantine = Arc::new(quarantine);
         let args = delivery::Args {
             reader,
             store,
-            quarantine: Arc::new(quarantine),
+            quarantine: Arc::clone(&quarantine),
             config: config.delivery.clone(),
             health: health.clone(),
         };
         let delivery = delivery::start(args, self.delivery_shutdown.clone()).context("the delivery")?;
+        let whereabouts = Whereabouts { progress: delivery.progress(), quarantine };
         self.delivery = Some(delivery);
-        Ok(writer)
+        Ok((writer, Arc::new(whereabouts)))
     }
 
     /// Serves the integration API.

@@ -139,6 +139,23 @@ impl Quarantine {
         read().map_err(Error::ReadQuarantine)
     }
 
+    /// The readings of `series` with `from_us` ≤ time < `to_us`, oldest row first, at most 1000.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn of_series(&self, series: SeriesId, from_us: i64, to_us: i64) -> Result<Vec<Entry>, Error> {
+        let connection = self.connection.lock();
+        let read = || -> rusqlite::Result<Vec<Entry>> {
+            let mut statement = connection.prepare_cached(
+                "SELECT * FROM quarantine WHERE series = ?1 AND timestamp_us >= ?2 AND timestamp_us < ?3
+                 ORDER BY id LIMIT ?4",
+            )?;
+            let series = series.as_u64().cast_signed();
+            statement.query_map(params![series, from_us, to_us, LIST_ROWS_MAX], entry)?.collect()
+        };
+        read().map_err(Error::ReadQuarantine)
+    }
+
     /// Sends the rows with these ids once more, by `writer`, and takes those out that are durable in the spool. Gives
     /// how many; an id that is not here is passed over. Where a newer reading of the same series and time has been
     /// stored meanwhile, the one from quarantine wins: look before.

@@ -10,17 +10,20 @@ mod block;
 mod config;
 mod entry;
 mod error;
+mod explain;
 mod file;
 mod queue;
 mod retention;
 mod rollup;
 mod search;
+mod sums;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod traffic;
 mod writer;
 
-use std::{fmt, path::Path, path::PathBuf, sync::Arc, thread};
+use std::{fmt, ops::ControlFlow, path::Path, path::PathBuf, sync::Arc, thread};
 
 use parking_lot::Mutex;
 use rusqlite::Connection;
@@ -30,16 +33,39 @@ pub use self::{
     config::Config,
     entry::{Batch, Entry, Rejected},
     error::Error,
+    explain::{Check, Explanation, Verdict, explain},
     rollup::{AddressSum, Outcome, ScopeSum},
     search::{Filter, Found},
+    sums::{Count, HourCount, HourOfDay, STEPS_MAX, Seen},
+    trace::{Carried, Refused, Traced, Wanted},
     traffic::Traffic,
 };
 use self::{queue::Queue, writer::Desk};
+pub use crate::journal::Counts;
 use crate::{
     journal::{Journal, Record, Stored},
     model::IntegrationId,
     telemetry::health::Health,
 };
+
+/// Entries that an export hands over at a time.
+const EXPORT_CHUNK: usize = 1_000;
+
+/// Whose requests are summed.
+#[derive(Debug, Clone, Default)]
+pub struct Whose {
+    /// Those of these integrations.
+    pub integrations: Vec<IntegrationId>,
+    /// Those of nobody in particular, too.
+    pub with_unattributed: bool,
+}
+
+impl Whose {
+    fn owners(&self) -> Vec<uuid::Uuid> {
+        let nobody = self.with_unattributed.then(|| rollup::owner(None));
+        self.integrations.iter().map(|id| rollup::owner(Some(*id))).chain(nobody).collect()
+    }
+}
 
 /// The API log. Cheap to clone; all clones are one.
 #[derive(Clone)]
@@ -116,6 +142,60 @@ impl RequestLog {
     /// When the file cannot be read.
     pub async fn find(&self, filter: Filter) -> Result<Option<(Entry, Option<Batch>)>, Error> {
         self.read(move |connection| search::one(connection, &filter)).await
+    }
+
+    /// Hands everything that `filter` wants to `visit`, newest first and some at a time, until it breaks off.
+    ///
+    /// # Errors
+    /// When the file cannot be read; `visit` may then have seen a part.
+    pub async fn export<V>(&self, filter: Filter, mut visit: V) -> Result<(), Error>
+    where
+        V: FnMut(Vec<Entry>) -> ControlFlow<()> + Send + 'static,
+    {
+        self.read(move |connection| {
+            let mut before = None;
+            loop {
+                let found = search::page(connection, &filter, before, EXPORT_CHUNK)?;
+                if visit(found.entries).is_break() || found.next_before.is_none() {
+                    return Ok(());
+                }
+                before = found.next_before;
+            }
+        })
+        .await
+    }
+
+    /// Sums over time of `integrations` and, if asked for, of nobody in particular: the steps with any request, at most
+    /// [`STEPS_MAX`]. A step is a multiple of a minute, and from an hour on of an hour.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn counts(&self, whose: Whose, period: (i64, i64), step_us: i64) -> Result<Vec<Count>, Error> {
+        self.read(move |connection| sums::counts(connection, &whose.owners(), period, step_us)).await
+    }
+
+    /// The same by the hour of the day (UTC).
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn hours_of_day(&self, whose: Whose, period: (i64, i64)) -> Result<[HourOfDay; 24], Error> {
+        self.read(move |connection| sums::hours_of_day(connection, &whose.owners(), period)).await
+    }
+
+    /// Where requests of `integration_id` came from in a period, the most frequent first.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn addresses(&self, integration_id: IntegrationId, period: (i64, i64)) -> Result<Vec<Seen>, Error> {
+        self.read(move |connection| sums::addresses(connection, integration_id, period)).await
+    }
+
+    /// Which requests brought a reading, or may have, and which refused it.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn trace(&self, wanted: Wanted) -> Result<Traced, Error> {
+        self.read(move |connection| trace::trace(connection, &wanted)).await
     }
 
     /// Runs `question` on what is on disk, once everything that was answered before this call is.

@@ -8,6 +8,7 @@ mod equipment;
 mod integrations;
 mod probes;
 mod readings;
+mod request_log;
 mod session;
 mod shared;
 mod users;
@@ -66,6 +67,8 @@ pub(super) async fn serve() -> Response {
         integrations::grant, integrations::end_grants, integrations::history,
         equipment::index, equipment::create, equipment::bulk, equipment::show, equipment::update, equipment::retire,
         readings::index, readings::latest,
+        request_log::index, request_log::show, request_log::counts, request_log::hours, request_log::addresses,
+        request_log::trace,
         audit::index, audit::verify,
         probes::livez, probes::readyz, probes::metrics, probes::openapi,
     ),
@@ -77,6 +80,8 @@ pub(super) async fn serve() -> Response {
         (name = "integrations", description = "Their life from request to revocation, credentials, limits, allowlist."),
         (name = "equipment", description = "What readings are of."),
         (name = "readings", description = "Reading back."),
+        (name = "request-log", description = "Every request of the integration API, why it was answered as it was, and where a \
+            reading is."),
         (name = "audit", description = "Who did what, and the proof that the log is whole."),
         (name = "catalogue", description = "What there is to choose from."),
         (name = "probes", description = "For machines that watch the process. Without credentials."),

@@ -1,12 +1,16 @@
 //! The list of an organisation's integrations.
 
+use std::collections::HashMap;
+
+use rusqlite::OptionalExtension;
+
 use super::{Integration, row};
 use crate::{
     control::{
         Control, Error, Vendor,
         page::{Page, PageRequest},
     },
-    model::{OrganisationId, Status, integration::INTEGRATIONS_MAX},
+    model::{IntegrationId, OrganisationId, Status, integration::INTEGRATIONS_MAX},
 };
 
 /// Characters of a search, at most.
@@ -77,6 +81,57 @@ impl Control {
                 .prepare_cached("SELECT count(*) FROM integrations WHERE organisation_id = ?1 AND slot IS NOT NULL")?
                 .query_row([organisation_id], |row| row.get(0))?;
             Ok(IntegrationPage { page, used, limit: INTEGRATIONS_MAX as u32 })
+        })
+        .await
+    }
+}
+
+impl Control {
+    /// The ids of all integrations of `organisation_id`, revoked ones too: whose log entries its members may see.
+    pub async fn integration_ids(&self, organisation_id: OrganisationId) -> Result<Vec<IntegrationId>, Error> {
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached("SELECT id FROM integrations WHERE organisation_id = ?1")?;
+            let ids = statement.query_map([organisation_id], |row| row.get(0))?.collect::<Result<_, _>>()?;
+            Ok(ids)
+        })
+        .await
+    }
+
+    /// The shown beginnings of the keys with these generations, as far as there are such keys (S198).
+    pub async fn key_prefixes(
+        &self,
+        keys: Vec<(IntegrationId, u64)>,
+    ) -> Result<HashMap<(IntegrationId, u64), String>, Error> {
+        self.read(move |connection| {
+            let mut statement = connection
+                .prepare_cached("SELECT prefix FROM api_keys WHERE integration_id = ?1 AND generation = ?2")?;
+            let mut prefixes = HashMap::new();
+            for key in keys {
+                if let Some(prefix) = statement.query_row(key, |row| row.get(0)).optional()? {
+                    prefixes.insert(key, prefix);
+                }
+            }
+            Ok(prefixes)
+        })
+        .await
+    }
+
+    /// The same for every key of these integrations.
+    pub async fn all_key_prefixes(
+        &self,
+        ids: Vec<IntegrationId>,
+    ) -> Result<HashMap<(IntegrationId, u64), String>, Error> {
+        self.read(move |connection| {
+            let mut statement =
+                connection.prepare_cached("SELECT generation, prefix FROM api_keys WHERE integration_id = ?1")?;
+            let mut prefixes = HashMap::new();
+            for id in ids {
+                let mut rows = statement.query([id])?;
+                while let Some(row) = rows.next()? {
+                    prefixes.insert((id, row.get(0)?), row.get(1)?);
+                }
+            }
+            Ok(prefixes)
         })
         .await
     }

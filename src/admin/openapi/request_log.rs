@@ -1,0 +1,128 @@
+//! The API log.
+
+use utoipa::IntoParams;
+
+use crate::{
+    admin::{
+        page::List,
+        reading_trace::TraceView,
+        request_log::{
+            sums::{AddressView, CountView, HourView},
+            view::{EntryView, ExplainedView},
+        },
+    },
+    rest::openapi::Paging,
+};
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Filter {
+    integration_id: Option<uuid::Uuid>,
+    request_id: Option<uuid::Uuid>,
+    /// The caller's own `X-Request-Id`.
+    client_request_id: Option<String>,
+    /// A status, or a class: `4xx`.
+    status: Option<String>,
+    code: Option<String>,
+    /// The exact cause.
+    cause: Option<String>,
+    /// An address or a network.
+    ip: Option<String>,
+    /// The scope that was needed.
+    scope: Option<String>,
+    /// Inclusive; RFC 3339.
+    from: Option<String>,
+    /// Exclusive; RFC 3339.
+    to: Option<String>,
+    /// Hour of the day, UTC, inclusive. Later than `hour_to`: over midnight.
+    #[param(minimum = 0, maximum = 24)]
+    hour_from: Option<u8>,
+    /// Hour of the day, UTC, exclusive.
+    #[param(minimum = 0, maximum = 24)]
+    hour_to: Option<u8>,
+    /// `http` or `mqtt`.
+    transport: Option<String>,
+    /// `json` (in pages), `ndjson` or `csv` (whole).
+    format: Option<String>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Period {
+    integration_id: Option<uuid::Uuid>,
+    /// Inclusive; RFC 3339. A day before `to` unless given.
+    from: Option<String>,
+    /// Exclusive; RFC 3339. Now unless given.
+    to: Option<String>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Step {
+    /// Whole minutes that make up an hour, or whole hours: `1m`, `5m`, `1h`, `1d`. An hour unless given.
+    step: Option<String>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Addresses {
+    integration_id: uuid::Uuid,
+    /// Only those seen for the first time in the period, or only the others.
+    new: Option<bool>,
+    /// Inclusive; RFC 3339. A day before `to` unless given.
+    from: Option<String>,
+    /// Exclusive; RFC 3339. Now unless given.
+    to: Option<String>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Trace {
+    /// The equipment, or `integration_id` and `external_id`.
+    equipment_id: Option<uuid::Uuid>,
+    integration_id: Option<uuid::Uuid>,
+    external_id: Option<String>,
+    /// All metrics unless given.
+    metric: Option<String>,
+    /// The reading's own time, RFC 3339; or `from` and `to`.
+    timestamp: Option<String>,
+    /// Inclusive; RFC 3339.
+    from: Option<String>,
+    /// Exclusive; RFC 3339.
+    to: Option<String>,
+}
+
+/// List requests of the integration API, newest first. An entry shows as soon as its request is answered.
+#[utoipa::path(get, path = "/admin/v1/request-log", tag = "request-log", params(Filter, Paging),
+    responses((status = 200, description = "A page; with `format` all of it.", content(
+        (List<EntryView> = "application/json"),
+        (String = "application/x-ndjson"),
+        (String = "text/csv"),
+    ))))]
+pub(super) fn index() {}
+
+/// Explain one request: every check in its order, and what can be done.
+#[utoipa::path(get, path = "/admin/v1/request-log/{id}", tag = "request-log",
+    params(("id" = uuid::Uuid, Path, description = "The request id.")),
+    responses((status = 200, description = "The request.", body = ExplainedView)))]
+pub(super) fn show() {}
+
+/// Count requests over time: the steps with any, earliest first.
+#[utoipa::path(get, path = "/admin/v1/request-log/counts", tag = "request-log", params(Period, Step),
+    responses((status = 200, description = "The steps.", body = List<CountView>)))]
+pub(super) fn counts() {}
+
+/// Count requests by the hour of the day (UTC).
+#[utoipa::path(get, path = "/admin/v1/request-log/hours", tag = "request-log", params(Period),
+    responses((status = 200, description = "The 24 hours.", body = List<HourView>)))]
+pub(super) fn hours() {}
+
+/// List the addresses that an integration's requests came from, the most frequent first.
+#[utoipa::path(get, path = "/admin/v1/request-log/addresses", tag = "request-log", params(Addresses),
+    responses((status = 200, description = "The addresses.", body = List<AddressView>)))]
+pub(super) fn addresses() {}
+
+/// Where is my reading? Whether it was refused, quarantined, waits, is stored or was replaced, and by which request.
+#[utoipa::path(get, path = "/admin/v1/readings/trace", tag = "request-log", params(Trace),
+    responses((status = 200, description = "What is known of it.", body = TraceView)))]
+pub(super) fn trace() {}
