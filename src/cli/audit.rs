@@ -8,9 +8,9 @@ use super::{
     context::Context,
     error::{Error, Result},
     find,
-    options::{Limit, Options},
+    options::Limit,
     table::{Card, Column},
-    when,
+    when::Period,
 };
 
 const AUDIT: &str = "/admin/v1/audit-log";
@@ -29,19 +29,12 @@ const COLUMNS: &[Column<'_>] = &[
     Column::whole("REQUEST", "request_id"),
 ];
 
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:
+pub(super) const EXAMPLES: &str = "Examples:
   sensorgate audit list --from 7d --action suspend
-  sensorgate audit verify || echo 'the log was tampered with'")]
-pub(crate) struct Arguments {
-    #[command(flatten)]
-    pub(super) options: Options,
-    #[command(subcommand)]
-    action: Action,
-}
+  sensorgate audit verify || echo 'the log was tampered with'";
 
 #[derive(Debug, Subcommand)]
-enum Action {
+pub(crate) enum Action {
     /// Entries, the newest first.
     #[command(visible_alias = "ls")]
     List(List),
@@ -50,7 +43,7 @@ enum Action {
 }
 
 #[derive(Debug, Args)]
-struct List {
+pub(crate) struct List {
     /// Only what this user did: e-mail address or id.
     #[arg(long, value_name = "USER")]
     actor: Option<String>,
@@ -63,12 +56,8 @@ struct List {
     /// Only what was done to this integration.
     #[arg(long, conflicts_with = "target")]
     integration: Option<String>,
-    /// From this time on: 2026-01-05T10:00:00Z, 2026-01-05, 24h (ago) …
-    #[arg(long, value_name = "TIME", value_parser = when::past, visible_alias = "since")]
-    from: Option<String>,
-    /// Before this time.
-    #[arg(long, value_name = "TIME", value_parser = when::past)]
-    to: Option<String>,
+    #[command(flatten)]
+    period: Period,
     /// The oldest first.
     #[arg(long)]
     oldest_first: bool,
@@ -76,8 +65,8 @@ struct List {
     limit: Limit,
 }
 
-pub(super) async fn run(cx: &Context, arguments: &Arguments) -> Result {
-    match &arguments.action {
+pub(super) async fn run(cx: &Context, action: &Action) -> Result {
+    match action {
         Action::List(list) => show(cx, &entries(cx, list).await?).await,
         Action::Verify => verify(cx).await,
     }
@@ -88,13 +77,10 @@ async fn entries(cx: &Context, list: &List) -> Result<Listing> {
         Some(actor) => Some(find::user(cx, actor).await?.id),
         None => None,
     };
-    let target = match &list.integration {
-        Some(integration) => Some(find::integration(cx, integration).await?.id),
-        None => list.target.clone(),
-    };
+    let target = find::integration_id(cx, list.integration.as_deref()).await?.or_else(|| list.target.clone());
     let order = if list.oldest_first { "asc" } else { "desc" };
     let call = cx.client.get(AUDIT).query("actor", actor).query("action", list.action.as_deref());
-    let call = call.query("target", target).query("from", list.from.as_deref()).query("to", list.to.as_deref());
+    let call = list.period.narrow(call.query("target", target));
     call.query("order", Some(order)).pages(list.limit.or(Some(LIMIT))).await
 }
 
@@ -104,7 +90,7 @@ pub(super) async fn show(cx: &Context, listing: &Listing) -> Result {
     cx.out.list(listing, COLUMNS, |entry| {
         entry["actor"] = match &entry["actor"] {
             Value::Null => Value::from("the server"),
-            id => find::person(&people, id),
+            id => find::named(&people, id),
         };
     })
 }

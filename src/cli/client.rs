@@ -284,12 +284,16 @@ async fn refused(base: &str, hint: Option<String>, response: Response) -> Error 
     let status = response.status();
     let wait_s = text_of(&response, &header::RETRY_AFTER);
     let text = response.text().await.unwrap_or_default();
-    let Some(problem) = serde_json::from_str::<Problem>(&text).ok().filter(|problem| !problem.code.is_empty()) else {
+    let Some(mut problem) = serde_json::from_str::<Problem>(&text).ok().filter(|problem| !problem.code.is_empty())
+    else {
         let what = format!("HTTP {status}");
         return Error::Strange { url: base.to_owned(), what };
     };
     let hint = match problem.code.as_str() {
-        "not_signed_in" => Some(format!("Sign in: sensorgate login --url {base}")),
+        "not_signed_in" => {
+            problem.detail = format!("You are not signed in to {base}, or your session has ended.");
+            Some(format!("Sign in: sensorgate login --url {base}"))
+        }
         "password_change_required" => Some("Set a password of your own: sensorgate password".to_owned()),
         "version_conflict" => Some("Look at it again, then repeat the command.".to_owned()),
         _ if status == StatusCode::NOT_FOUND => hint,

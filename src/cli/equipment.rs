@@ -6,16 +6,17 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{
-    client::{Answer, segment},
+    client::{Answer, Call, segment},
     context::Context,
     error::{Error, Result},
-    file,
+    file::{self, Target},
     find::{self, Found},
-    options::{Limit, Options, Version},
+    options::{Limit, Version},
     table::{Card, Column, text},
 };
 
 const EQUIPMENT: &str = "/admin/v1/equipment";
+const KINDS: [&str; 4] = ["sensor", "controller", "actuator", "monitor"];
 const COLUMNS: &[Column<'_>] = &[
     Column::new("NAME", "name"),
     Column::new("KIND", "kind"),
@@ -27,26 +28,18 @@ const COLUMNS: &[Column<'_>] = &[
     Column::whole("ID", "id"),
 ];
 
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Equipment is named by id, or by the partner's own (external) id, with --integration where two \
+pub(super) const EXAMPLES: &str =
+    "Equipment is named by id, or by the partner's own (external) id, with --integration where two \
 partners use the same.
 
 Examples:
   sensorgate equipment create --integration 'Climate computer' --kind sensor --type temperature_sensor \\
     --external-id AA:BB:01 --name 'North bench' --room 'Greenhouse 1'
   sensorgate equipment list --integration 'Climate computer' --status active
-  sensorgate equipment bulk --file equipment.json"
-)]
-pub(crate) struct Arguments {
-    #[command(flatten)]
-    pub(super) options: Options,
-    #[command(subcommand)]
-    action: Action,
-}
+  sensorgate equipment export --file equipment.csv && sensorgate equipment import --dry-run --file equipment.csv";
 
 #[derive(Debug, Subcommand)]
-enum Action {
+pub(crate) enum Action {
     /// All equipment, or some of it.
     #[command(visible_alias = "ls")]
     List(List),
@@ -63,6 +56,30 @@ enum Action {
     Retire(One),
     /// Take back into service.
     Return(One),
+    /// Register or change what a CSV file has; the form of export.
+    Import {
+        /// CSV with a first line of names; - is standard input.
+        #[arg(long, short, value_name = "FILE")]
+        file: PathBuf,
+        /// Only say what would happen.
+        #[arg(long, alias = "validate-only")]
+        dry_run: bool,
+    },
+    /// All of it as CSV, which import takes back.
+    Export {
+        #[command(flatten)]
+        filter: Filter,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// The rooms that equipment is in.
+    Rooms {
+        /// Only this integration's equipment.
+        #[arg(long)]
+        integration: Option<String>,
+        #[command(flatten)]
+        limit: Limit,
+    },
     /// Register or change many at once.
     Bulk {
         /// JSON, {"equipment":[…]} or a bare list; - is standard input.
@@ -72,30 +89,51 @@ enum Action {
 }
 
 #[derive(Debug, Args)]
-struct List {
+pub(crate) struct List {
+    #[command(flatten)]
+    filter: Filter,
+    #[command(flatten)]
+    limit: Limit,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Filter {
     /// Only this integration's.
     #[arg(long)]
     integration: Option<String>,
-    /// sensor, controller, actuator or monitor.
-    #[arg(long)]
+    /// What it is.
+    #[arg(long, value_parser = KINDS)]
     kind: Option<String>,
-    /// active or retired.
-    #[arg(long)]
+    /// Only what is in service, or what is not.
+    #[arg(long, value_parser = ["active", "retired"])]
     status: Option<String>,
+    #[arg(long = "type", value_name = "TYPE")]
+    type_name: Option<String>,
     #[arg(long)]
     room: Option<String>,
+    #[arg(long)]
+    location: Option<String>,
     /// Only the one with this external id.
     #[arg(long, value_name = "ID")]
     external_id: Option<String>,
     /// Only those whose name or external id has this text.
     #[arg(long, short = 's', value_name = "TEXT")]
     search: Option<String>,
-    #[command(flatten)]
-    limit: Limit,
+}
+
+impl Filter {
+    /// The call, narrowed to what was asked for.
+    async fn narrow<'a>(&self, cx: &Context, call: Call<'a>) -> Result<Call<'a>> {
+        let call = call.query("integration_id", find::integration_id(cx, self.integration.as_deref()).await?);
+        let call = call.query("kind", self.kind.as_deref()).query("status", self.status.as_deref());
+        let call = call.query("type", self.type_name.as_deref()).query("location", self.location.as_deref());
+        let call = call.query("room", self.room.as_deref()).query("q", self.search.as_deref());
+        Ok(call.query("external_id", self.external_id.as_deref()))
+    }
 }
 
 #[derive(Debug, Args)]
-struct One {
+pub(crate) struct One {
     /// Its id or external id.
     equipment: String,
     /// Whose external id it is.
@@ -106,22 +144,22 @@ struct One {
 }
 
 #[derive(Debug, Args)]
-struct Create {
+pub(crate) struct Create {
     /// The integration that reports it.
     #[arg(long)]
     integration: String,
-    /// sensor, controller, actuator or monitor.
-    #[arg(long)]
+    /// What it is.
+    #[arg(long, value_parser = KINDS)]
     kind: String,
     #[command(flatten)]
     fields: Fields,
 }
 
 #[derive(Debug, Args)]
-struct Update {
+pub(crate) struct Update {
     #[command(flatten)]
     one: One,
-    #[arg(long)]
+    #[arg(long, value_parser = KINDS)]
     kind: Option<String>,
     #[command(flatten)]
     fields: Fields,
@@ -129,7 +167,7 @@ struct Update {
 
 /// What can be said about a piece of equipment.
 #[derive(Debug, Args)]
-struct Fields {
+pub(crate) struct Fields {
     /// From the taxonomy: sensorgate equipment-types.
     #[arg(long = "type", value_name = "TYPE")]
     type_name: Option<String>,
@@ -165,9 +203,12 @@ impl Fields {
     }
 }
 
-pub(super) async fn run(cx: &Context, arguments: &Arguments) -> Result {
-    match &arguments.action {
-        Action::List(arguments) => list(cx, arguments).await,
+pub(super) async fn run(cx: &Context, action: &Action) -> Result {
+    match action {
+        Action::List(List { filter, limit }) => {
+            let listing = filter.narrow(cx, cx.client.get(EQUIPMENT)).await?.pages(limit.or(None)).await?;
+            cx.out.list(&listing, COLUMNS, |_| {})
+        }
         Action::Show(one) => {
             let found = one.find(cx).await?;
             let answer = cx.client.get(path(&found, "")).send().await?;
@@ -194,6 +235,15 @@ pub(super) async fn run(cx: &Context, arguments: &Arguments) -> Result {
             cx.out.done(&answer, &format!("{} is retired.", title(&found)))
         }
         Action::Return(one) => patch(cx, one, &json!({"status": "active"}), "is back in service").await,
+        Action::Import { file, dry_run } => {
+            let call = cx.client.post(format!("{EQUIPMENT}/import")).body("text/csv", file::read(file)?);
+            bulk_result(cx, &call.query("validate_only", dry_run.then_some(true)).send().await?)
+        }
+        Action::Export { filter, target } => {
+            let call = filter.narrow(cx, cx.client.get(format!("{EQUIPMENT}/export"))).await?;
+            target.fetch(cx, call).await
+        }
+        Action::Rooms { integration, limit } => rooms(cx, integration.as_deref(), *limit).await,
         Action::Bulk { file } => bulk(cx, file).await,
     }
 }
@@ -204,16 +254,16 @@ impl One {
     }
 }
 
-async fn list(cx: &Context, list: &List) -> Result {
-    let integration_id = match &list.integration {
-        Some(integration) => Some(find::integration(cx, integration).await?.id),
-        None => None,
-    };
-    let call = cx.client.get(EQUIPMENT).query("integration_id", integration_id);
-    let call = call.query("kind", list.kind.as_deref()).query("status", list.status.as_deref());
-    let call = call.query("room", list.room.as_deref()).query("q", list.search.as_deref());
-    let listing = call.query("external_id", list.external_id.as_deref()).pages(list.limit.or(None)).await?;
-    cx.out.list(&listing, COLUMNS, |_| {})
+async fn rooms(cx: &Context, integration: Option<&str>, limit: Limit) -> Result {
+    const COLUMNS: &[Column<'_>] = &[
+        Column::new("ROOM", "room"),
+        Column::new("IN SERVICE", "active"),
+        Column::new("RETIRED", "retired"),
+        Column::new("LOCATIONS", "locations"),
+        Column::new("INTEGRATIONS", "integrations"),
+    ];
+    let call = cx.client.get("/admin/v1/rooms").query("integration_id", find::integration_id(cx, integration).await?);
+    cx.out.list(&call.pages(limit.or(None)).await?, COLUMNS, |_| {})
 }
 
 async fn patch(cx: &Context, one: &One, body: &Value, done: &str) -> Result {

@@ -18,7 +18,7 @@ use super::{
 
 /// Where a download goes.
 #[derive(Debug, Args)]
-pub(super) struct Target {
+pub(crate) struct Target {
     /// Write to this file, which must not exist yet, instead of standard output.
     #[arg(long, short, value_name = "FILE")]
     pub(super) file: Option<PathBuf>,

@@ -8,6 +8,7 @@ use super::{
     client::segment,
     context::Context,
     error::{Error, Result},
+    options::Form,
     table,
 };
 
@@ -62,6 +63,17 @@ pub(super) async fn integration(cx: &Context, given: &str) -> Result<Found> {
     only("integration", given, &found, see)
 }
 
+/// The id of the integration of a filter, if it has one.
+///
+/// # Errors
+/// As [`integration`].
+pub(super) async fn integration_id(cx: &Context, given: Option<&str>) -> Result<Option<String>> {
+    match given {
+        Some(given) => Ok(Some(integration(cx, given).await?.id)),
+        None => Ok(None),
+    }
+}
+
 /// The user with this id or e-mail address.
 ///
 /// # Errors
@@ -89,27 +101,39 @@ pub(super) async fn equipment(cx: &Context, given: &str, integration: Option<&st
         let path = format!("/admin/v1/equipment/{}", segment(given));
         return Ok(Found::new(cx.client.get(path).or_see(see).send().await?.json));
     }
-    let integration_id = match integration {
-        Some(given) => Some(self::integration(cx, given).await?.id),
-        None => None,
-    };
+    let integration_id = integration_id(cx, integration).await?;
     let call = cx.client.get("/admin/v1/equipment").query("external_id", Some(given));
     let all = call.query("integration_id", integration_id).pages(None).await?.values;
     only("equipment", given, &all.iter().collect::<Vec<_>>(), see)
 }
 
-/// E-mail addresses by user id, for people who cannot read ids.
-pub(super) async fn people(cx: &Context) -> BTreeMap<String, String> {
-    // Without them the ids are shown.
-    let listing = cx.client.get("/admin/v1/users").pages(None).await.unwrap_or_default();
-    let pair = |user: &Value| Some((user["id"].as_str()?.to_owned(), user["email"].as_str()?.to_owned()));
+/// Names by id, for people who cannot read ids.
+pub(super) type Names = BTreeMap<String, String>;
+
+/// E-mail addresses by user id.
+pub(super) async fn people(cx: &Context) -> Names {
+    names(cx, "/admin/v1/users", "email").await
+}
+
+/// Names by integration id.
+pub(super) async fn integration_names(cx: &Context) -> Names {
+    names(cx, "/admin/v1/integrations", "name").await
+}
+
+async fn names(cx: &Context, path: &str, name: &str) -> Names {
+    if cx.out.form != Form::Table {
+        return Names::new();
+    }
+    // Where they cannot be had, the ids are shown.
+    let listing = cx.client.get(path).pages(None).await.unwrap_or_default();
+    let pair = |one: &Value| Some((one["id"].as_str()?.to_owned(), one[name].as_str()?.to_owned()));
     listing.values.iter().filter_map(pair).collect()
 }
 
-/// Puts the e-mail address in place of the id, where it is known.
-pub(super) fn person(people: &BTreeMap<String, String>, id: &Value) -> Value {
-    let email = id.as_str().and_then(|id| people.get(id));
-    email.map_or_else(|| id.clone(), |email| Value::from(email.as_str()))
+/// The name in place of the id, where it is known.
+pub(super) fn named(names: &Names, id: &Value) -> Value {
+    let name = id.as_str().and_then(|id| names.get(id));
+    name.map_or_else(|| id.clone(), |name| Value::from(name.as_str()))
 }
 
 /// Whether `text` is a whole id.
@@ -117,13 +141,18 @@ pub(super) fn is_id(text: &str) -> bool {
     uuid::Uuid::try_parse(text).is_ok()
 }
 
-fn with_prefix<'a>(all: &'a [Value], given: &str) -> Vec<&'a Value> {
+/// Those whose id begins so.
+pub(super) fn with_prefix<'a>(all: &'a [Value], given: &str) -> Vec<&'a Value> {
     let is_prefix = given.len() >= PREFIX_MIN;
     let begins = |one: &&Value| one["id"].as_str().is_some_and(|id| id.starts_with(&given.to_ascii_lowercase()));
     if is_prefix { all.iter().filter(begins).collect() } else { Vec::new() }
 }
 
-fn only(noun: &str, given: &str, found: &[&Value], see: &str) -> Result<Found> {
+/// The one that was found.
+///
+/// # Errors
+/// When there is none, or more than one.
+pub(super) fn only(noun: &str, given: &str, found: &[&Value], see: &str) -> Result<Found> {
     match found {
         [one] => Ok(Found::new((*one).clone())),
         [] => Err(Error::NotFound(format!("There is no {noun} {given:?}.\n  {see}"))),

@@ -16,9 +16,11 @@ mod file;
 mod find;
 mod integrations;
 mod local;
+mod logs;
 mod options;
 mod output;
 mod prompt;
+mod quarantine;
 mod readings;
 mod session;
 mod state;
@@ -32,7 +34,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use context::Context;
 use error::Result;
-use options::Options;
+use options::{Noun, Options};
 
 /// Takes sensor readings from a grower's facility into a time-series store, durably and exactly once.
 #[derive(Debug, Parser)]
@@ -75,18 +77,26 @@ enum Remote {
     /// Change your own password.
     Password(session::Password),
     /// Members of your organisation, and who of them is an administrator.
-    #[command(visible_alias = "user")]
-    Users(users::Arguments),
+    #[command(visible_alias = "user", after_help = users::EXAMPLES)]
+    Users(Noun<users::Action>),
     /// Partners' access: from request to revocation.
-    #[command(visible_alias = "integration")]
-    Integrations(integrations::Arguments),
+    #[command(visible_alias = "integration", after_help = integrations::EXAMPLES)]
+    Integrations(Noun<integrations::Action>),
     /// What readings are of.
-    Equipment(equipment::Arguments),
+    #[command(after_help = equipment::EXAMPLES)]
+    Equipment(Noun<equipment::Action>),
     /// Reading back.
-    #[command(visible_alias = "reading")]
-    Readings(readings::Arguments),
+    #[command(visible_alias = "reading", after_help = readings::EXAMPLES)]
+    Readings(Noun<readings::Action>),
+    /// Requests of the integration API, and why each was answered as it was.
+    #[command(visible_alias = "log", after_help = logs::EXAMPLES)]
+    Logs(Noun<logs::Action>),
+    /// Readings that did not get into the store: looked at, sent again, let go.
+    #[command(after_help = quarantine::EXAMPLES)]
+    Quarantine(Noun<quarantine::Action>),
     /// Who did what, and the proof that the log is whole.
-    Audit(audit::Arguments),
+    #[command(after_help = audit::EXAMPLES)]
+    Audit(Noun<audit::Action>),
     /// The scopes that an integration can have.
     Scopes(catalogue::Arguments),
     /// The vendors that an integration can be of.
@@ -133,11 +143,13 @@ impl Remote {
             Self::Logout(arguments) => &arguments.options,
             Self::Whoami(arguments) => &arguments.options,
             Self::Password(arguments) => &arguments.options,
-            Self::Users(arguments) => &arguments.options,
-            Self::Integrations(arguments) => &arguments.options,
-            Self::Equipment(arguments) => &arguments.options,
-            Self::Readings(arguments) => &arguments.options,
-            Self::Audit(arguments) => &arguments.options,
+            Self::Users(noun) => &noun.options,
+            Self::Integrations(noun) => &noun.options,
+            Self::Equipment(noun) => &noun.options,
+            Self::Readings(noun) => &noun.options,
+            Self::Logs(noun) => &noun.options,
+            Self::Quarantine(noun) => &noun.options,
+            Self::Audit(noun) => &noun.options,
             Self::Scopes(arguments) | Self::Vendors(arguments) | Self::EquipmentTypes(arguments) => &arguments.options,
         }
     }
@@ -149,11 +161,13 @@ async fn run(cx: &Context, command: &Remote) -> Result {
         Remote::Logout(_) => session::logout(cx).await,
         Remote::Whoami(_) => session::whoami(cx).await,
         Remote::Password(arguments) => session::password(cx, arguments).await,
-        Remote::Users(arguments) => users::run(cx, arguments).await,
-        Remote::Integrations(arguments) => integrations::run(cx, arguments).await,
-        Remote::Equipment(arguments) => equipment::run(cx, arguments).await,
-        Remote::Readings(arguments) => readings::run(cx, arguments).await,
-        Remote::Audit(arguments) => audit::run(cx, arguments).await,
+        Remote::Users(noun) => users::run(cx, &noun.action).await,
+        Remote::Integrations(noun) => integrations::run(cx, &noun.action).await,
+        Remote::Equipment(noun) => equipment::run(cx, &noun.action).await,
+        Remote::Readings(noun) => readings::run(cx, &noun.action).await,
+        Remote::Logs(noun) => logs::run(cx, &noun.action).await,
+        Remote::Quarantine(noun) => quarantine::run(cx, &noun.action).await,
+        Remote::Audit(noun) => audit::run(cx, &noun.action).await,
         Remote::Scopes(_) => catalogue::scopes(cx).await,
         Remote::Vendors(_) => catalogue::vendors(cx).await,
         Remote::EquipmentTypes(_) => catalogue::equipment_types(cx).await,

@@ -1,6 +1,6 @@
 //! What every command that talks to a service takes.
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use reqwest::Url;
 
 use super::error::{Error, Result};
@@ -29,9 +29,18 @@ pub(crate) struct Options {
     pub(super) yes: bool,
 }
 
+/// A noun of the command line: what to do with it, and how to reach the service.
+#[derive(Debug, Args)]
+pub(crate) struct Noun<A: Subcommand> {
+    #[command(flatten)]
+    pub(super) options: Options,
+    #[command(subcommand)]
+    pub(super) action: A,
+}
+
 /// Form of an answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(super) enum Form {
+pub(crate) enum Form {
     /// Aligned columns, for people.
     #[default]
     Table,
@@ -45,7 +54,7 @@ pub(super) enum Form {
 
 /// How much of a list.
 #[derive(Debug, Clone, Copy, Args)]
-pub(super) struct Limit {
+pub(crate) struct Limit {
     /// At most so many items; pages are fetched as needed.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
@@ -63,7 +72,7 @@ impl Limit {
 
 /// The version that the caller has read.
 #[derive(Debug, Clone, Args)]
-pub(super) struct Version {
+pub(crate) struct Version {
     /// Only if it is still this version (the ETag; `version` in the JSON).
     #[arg(long, value_name = "ETAG")]
     pub(super) if_match: Option<String>,

@@ -68,6 +68,18 @@ impl Printer {
         }
     }
 
+    /// A list within another answer: as a table for people.
+    ///
+    /// # Errors
+    /// When standard output does not take it.
+    pub(super) fn part(&self, answer: &Answer, name: &str, columns: &[Column<'_>]) -> Result {
+        if self.form != Form::Table {
+            return self.as_programs_like_it(answer);
+        }
+        let items = answer.json[name].as_array().map_or(&[][..], Vec::as_slice);
+        if items.is_empty() { Ok(()) } else { print(&table::draw(items, columns, self.look)) }
+    }
+
     /// What was done: a sentence on standard error for people, the service's answer for programs.
     ///
     /// # Errors

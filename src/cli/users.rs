@@ -1,6 +1,6 @@
 //! `sensorgate users …`
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::{
@@ -8,7 +8,7 @@ use super::{
     context::Context,
     error::{Error, Result},
     find::{self, Found},
-    options::{Limit, Options},
+    options::Limit,
     table::{Card, Column},
 };
 
@@ -25,27 +25,23 @@ const COLUMNS: &[Column<'_>] = &[
     Column::whole("ID", "id"),
 ];
 
-#[derive(Debug, Args)]
-#[command(after_help = "Users are named by e-mail address or id.
+pub(super) const EXAMPLES: &str = "Users are named by e-mail address or id.
 
 Examples:
   sensorgate users create dave@example.org --name Dave --grant
-  sensorgate users confirm dave@example.org      # by another administrator than the one who granted")]
-pub(crate) struct Arguments {
-    #[command(flatten)]
-    pub(super) options: Options,
-    #[command(subcommand)]
-    action: Action,
-}
+  sensorgate users confirm dave@example.org      # by another administrator than the one who granted";
 
 #[derive(Debug, Subcommand)]
-enum Action {
+pub(crate) enum Action {
     /// All members of your organisation.
     #[command(visible_alias = "ls")]
     List(Limit),
     /// One of them.
     #[command(visible_alias = "get")]
-    Show { user: String },
+    Show {
+        /// E-mail address or id.
+        user: String,
+    },
     /// Add a member; their one-time password is printed once.
     #[command(visible_alias = "add")]
     Create {
@@ -60,6 +56,7 @@ enum Action {
     /// Change a name or an e-mail address.
     #[command(visible_alias = "edit")]
     Update {
+        /// E-mail address or id.
         user: String,
         #[arg(long)]
         name: Option<String>,
@@ -67,21 +64,39 @@ enum Action {
         email: Option<String>,
     },
     /// Give somebody the administrators' permission; another administrator has to confirm.
-    Grant { user: String },
+    Grant {
+        /// E-mail address or id.
+        user: String,
+    },
     /// Take the administrators' permission away; holds at once.
-    Remove { user: String },
+    Remove {
+        /// E-mail address or id.
+        user: String,
+    },
     /// Confirm a permission that another administrator gave.
-    Confirm { user: String },
+    Confirm {
+        /// E-mail address or id.
+        user: String,
+    },
     /// Give somebody a new one-time password, printed once.
-    ResetPassword { user: String },
+    ResetPassword {
+        /// E-mail address or id.
+        user: String,
+    },
     /// End somebody's membership; their sessions end at once.
-    Deactivate { user: String },
+    Deactivate {
+        /// E-mail address or id.
+        user: String,
+    },
     /// Take somebody back; permissions that they had wait for confirmation.
-    Activate { user: String },
+    Activate {
+        /// E-mail address or id.
+        user: String,
+    },
 }
 
-pub(super) async fn run(cx: &Context, arguments: &Arguments) -> Result {
-    match &arguments.action {
+pub(super) async fn run(cx: &Context, action: &Action) -> Result {
+    match action {
         Action::List(limit) => {
             let listing = cx.client.get(USERS).pages(limit.or(None)).await?;
             cx.out.list(&listing, COLUMNS, in_words)

@@ -1,6 +1,27 @@
 //! Times as people give them: RFC 3339, a date, or a distance from now such as `24h` or `7d`.
 
+use clap::Args;
 use jiff::{Span, Timestamp, civil};
+
+use super::client::Call;
+
+/// A stretch of time that has passed.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Period {
+    /// From this time on: 2026-01-05T10:00:00Z, 2026-01-05, 24h (ago) …
+    #[arg(long, value_name = "TIME", value_parser = past, visible_alias = "since")]
+    pub(super) from: Option<String>,
+    /// Before this time.
+    #[arg(long, value_name = "TIME", value_parser = past)]
+    pub(super) to: Option<String>,
+}
+
+impl Period {
+    /// The call, narrowed to it.
+    pub(super) fn narrow<'a>(&self, call: Call<'a>) -> Call<'a> {
+        call.query("from", self.from.as_deref()).query("to", self.to.as_deref())
+    }
+}
 
 /// A time that has passed: `24h` is a day ago. For `value_parser`.
 ///

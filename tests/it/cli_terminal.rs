@@ -115,3 +115,31 @@ async fn tables_fit_the_terminal() {
     assert!(drawn(false).contains("\u{1b}["), "a terminal shows colours");
     assert!(!alice.ok(&["integrations", "list"]).out.contains('\u{1b}'), "a pipe gets none");
 }
+
+// The completion script loads in bash, and completes nouns, verbs, options and values.
+#[test]
+fn bash_completes_commands() {
+    let script = Cli::new("http://127.0.0.1:1").ok(&["completion", "bash"]).out;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("sensorgate.bash");
+    std::fs::write(&file, script).unwrap();
+    for (words, completed) in [
+        (&["sensorgate", "integ"][..], "integrations"),
+        (&["sensorgate", "integrations", "susp"], "suspend"),
+        (&["sensorgate", "integrations", "suspend", "--rea"], "--reason"),
+        (&["sensorgate", "integrations", "list", "--status", "susp"], "suspended"),
+    ] {
+        let (last, line) = (words.len() - 1, words.join(" "));
+        let words = format!(
+            "set -e; source {}; COMP_WORDS=({line}); COMP_CWORD={last}; COMP_LINE='{line}'; \
+             _sensorgate sensorgate '{}' '{}'; echo \"${{COMPREPLY[@]}}\"",
+            file.display(),
+            words[last],
+            words[last - 1],
+        );
+        let output = std::process::Command::new("bash").args(["--norc", "-c", &words]).output().expect("bash");
+        let said = String::from_utf8_lossy(&output.stdout);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(said.split_whitespace().any(|word| word == completed), "{line}: {said}{errors}");
+    }
+}

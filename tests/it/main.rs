@@ -15,6 +15,7 @@ mod barrier;
 mod batch;
 mod bridge;
 mod catalogue;
+mod cheating_cli;
 mod cli;
 mod cli_routes;
 mod cli_terminal;

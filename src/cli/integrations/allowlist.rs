@@ -19,37 +19,49 @@ use crate::cli::{
 Examples:
   sensorgate integrations allowlist set 'Climate computer' 198.51.100.7/32 2001:db8::/48
   sensorgate integrations allowlist add 'Climate computer' 203.0.113.0/24")]
-pub(super) struct Arguments {
+pub(crate) struct Arguments {
     #[command(subcommand)]
     action: Action,
 }
 
 #[derive(Debug, Subcommand)]
-enum Action {
+pub(crate) enum Action {
     /// What is allowed now.
-    Show { integration: String },
+    Show {
+        /// Id, unique beginning of an id, or exact name.
+        integration: String,
+    },
     /// Allow these networks and no others.
     Set {
+        /// Id, unique beginning of an id, or exact name.
         integration: String,
         #[arg(required = true, value_name = "CIDR")]
         entries: Vec<String>,
     },
     /// Allow these networks, too.
     Add {
+        /// Id, unique beginning of an id, or exact name.
         integration: String,
         #[arg(required = true, value_name = "CIDR")]
         entries: Vec<String>,
     },
     /// No longer allow these networks.
     Remove {
+        /// Id, unique beginning of an id, or exact name.
         integration: String,
         #[arg(required = true, value_name = "CIDR")]
         entries: Vec<String>,
     },
     /// Keep to the list that is there.
-    Enable { integration: String },
+    Enable {
+        /// Id, unique beginning of an id, or exact name.
+        integration: String,
+    },
     /// Let any address call; the list stays for later.
-    Disable { integration: String },
+    Disable {
+        /// Id, unique beginning of an id, or exact name.
+        integration: String,
+    },
 }
 
 pub(super) async fn run(cx: &Context, arguments: &Arguments) -> Result {

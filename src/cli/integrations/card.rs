@@ -1,25 +1,21 @@
 //! An integration for people.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 
 use crate::cli::{
-    find::person,
+    find::{Names, named},
     table::{Card, text},
 };
 
-type People = BTreeMap<String, String>;
-
 /// What somebody who approves has to look at (S072).
-pub(super) fn review(integration: &Value, people: &People) -> Card {
+pub(super) fn review(integration: &Value, people: &Names) -> Card {
     let mut card = Card::default();
     card.line("Name", &integration["name"])
         .line("Vendor", &integration["vendor"])
         .line("Description", &integration["description"])
         .line("Scopes", &integration["scopes"])
-        .line("Owner", &person(people, &integration["owner_id"]))
-        .line("Requested by", &person(people, &integration["requested_by"]))
+        .line("Owner", &named(people, &integration["owner_id"]))
+        .line("Requested by", &named(people, &integration["requested_by"]))
         .line("Requested at", &integration["created_at"])
         .line("Requests a minute", &integration["rate_limit_rpm"])
         .some("Requests a day", &integration["daily_quota"]);
@@ -27,13 +23,13 @@ pub(super) fn review(integration: &Value, people: &People) -> Card {
 }
 
 /// Everything.
-pub(super) fn whole(integration: &Value, people: &People) -> Card {
+pub(super) fn whole(integration: &Value, people: &Names) -> Card {
     let mut card = Card::default();
     card.line("Name", &integration["name"])
         .line("Status", &integration["status"])
         .line("Vendor", &integration["vendor"])
         .line("Description", &integration["description"])
-        .line("Owner", &person(people, &integration["owner_id"]))
+        .line("Owner", &named(people, &integration["owner_id"]))
         .line("Scopes", &integration["scopes"]);
     limits(&mut card, integration);
     credentials(&mut card, integration);
@@ -74,7 +70,7 @@ fn credentials(card: &mut Card, integration: &Value) {
         .line("Last used", &integration["last_used_at"]);
 }
 
-fn deeds(card: &mut Card, integration: &Value, people: &People) {
+fn deeds(card: &mut Card, integration: &Value, people: &Names) {
     for (title, by, at) in [
         ("Requested", "requested_by", "created_at"),
         ("Approved", "approved_by", "approved_at"),
@@ -84,7 +80,7 @@ fn deeds(card: &mut Card, integration: &Value, people: &People) {
         ("Revoked", "revoked_by", "revoked_at"),
     ] {
         if !integration[by].is_null() {
-            card.say(title, format!("{} by {}", text(&integration[at]), text(&person(people, &integration[by]))));
+            card.say(title, format!("{} by {}", text(&integration[at]), text(&named(people, &integration[by]))));
         }
     }
     card.some("Reason of suspension", &integration["suspend_reason"])

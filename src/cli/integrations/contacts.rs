@@ -20,18 +20,22 @@ const COLUMNS: &[Column<'_>] = &[
 ];
 
 #[derive(Debug, Args)]
-pub(super) struct Arguments {
+pub(crate) struct Arguments {
     #[command(subcommand)]
     action: Action,
 }
 
 #[derive(Debug, Subcommand)]
-enum Action {
+pub(crate) enum Action {
     /// Who there is.
     #[command(visible_alias = "ls")]
-    List { integration: String },
+    List {
+        /// Id, unique beginning of an id, or exact name.
+        integration: String,
+    },
     /// One more; with the e-mail address of one who is there, in their place.
     Add {
+        /// Id, unique beginning of an id, or exact name.
         integration: String,
         email: String,
         #[arg(long)]
@@ -40,9 +44,14 @@ enum Action {
         company: Option<String>,
     },
     /// One less.
-    Remove { integration: String, email: String },
+    Remove {
+        /// Id, unique beginning of an id, or exact name.
+        integration: String,
+        email: String,
+    },
     /// You have made sure that they are still the right people.
     Confirm {
+        /// Id, unique beginning of an id, or exact name.
         integration: String,
         /// Only this one; all if left out.
         email: Option<String>,

@@ -11,15 +11,16 @@ use crate::cli::{context::Context, error::Result, find, when};
   sensorgate integrations grant limit 'Climate computer' --rpm 600 --until 24h --reason 'Move to the new host'
   sensorgate integrations grant backfill 'Climate computer' --window-start 2025-01-01 --until 7d --reason 'History'
   sensorgate integrations grant end 'Climate computer' --kind backfill")]
-pub(super) struct Arguments {
+pub(crate) struct Arguments {
     #[command(subcommand)]
     action: Action,
 }
 
 #[derive(Debug, Subcommand)]
-enum Action {
+pub(crate) enum Action {
     /// More, or fewer, requests a minute for a while.
     Limit {
+        /// Id, unique beginning of an id, or exact name.
         integration: String,
         #[arg(long, value_name = "N")]
         rpm: u32,
@@ -28,6 +29,7 @@ enum Action {
     },
     /// Older readings than usual for a while.
     Backfill {
+        /// Id, unique beginning of an id, or exact name.
         integration: String,
         /// Oldest timestamp that is taken: 2025-01-01, 90d (ago) …
         #[arg(long, value_name = "TIME", value_parser = when::past)]
@@ -40,15 +42,16 @@ enum Action {
     },
     /// End grants before their time.
     End {
+        /// Id, unique beginning of an id, or exact name.
         integration: String,
-        /// temporary_limit or backfill; both if left out.
-        #[arg(long)]
+        /// Only this one; both if left out.
+        #[arg(long, value_parser = ["temporary_limit", "backfill"])]
         kind: Option<String>,
     },
 }
 
 #[derive(Debug, Args)]
-struct Term {
+pub(crate) struct Term {
     /// When it ends: a time, or 24h, 7d from now.
     #[arg(long, value_name = "TIME", value_parser = when::future)]
     until: String,

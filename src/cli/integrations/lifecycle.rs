@@ -15,7 +15,8 @@ use crate::cli::{
 };
 
 #[derive(Debug, Args)]
-pub(super) struct Plain {
+pub(crate) struct Plain {
+    /// Id, unique beginning of an id, or exact name.
     integration: String,
     #[command(flatten)]
     version: Version,
@@ -26,27 +27,30 @@ pub(super) struct Plain {
     after_help = "Without --if-match, what is shown here is what is approved: if it changes while you read, the \
 approval is refused and you are shown the new state next time."
 )]
-pub(super) struct Approve {
+pub(crate) struct Approve {
+    /// Id, unique beginning of an id, or exact name.
     integration: String,
     #[command(flatten)]
     version: Version,
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Suspend {
+pub(crate) struct Suspend {
+    /// Id, unique beginning of an id, or exact name.
     integration: String,
     /// Why; it stands in the audit log. Asked for if left out.
     #[arg(long)]
     reason: Option<String>,
-    /// security_concern, contract_pause or unexpected_api_behaviour.
-    #[arg(long)]
+    /// What kind of reason it is.
+    #[arg(long, value_parser = ["security_concern", "contract_pause", "unexpected_api_behaviour"])]
     category: Option<String>,
     #[command(flatten)]
     version: Version,
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Reactivate {
+pub(crate) struct Reactivate {
+    /// Id, unique beginning of an id, or exact name.
     integration: String,
     /// Let the key that was regenerated during the suspension become live, instead of making another one.
     #[arg(long)]
@@ -58,7 +62,8 @@ pub(super) struct Reactivate {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Revoke {
+pub(crate) struct Revoke {
+    /// Id, unique beginning of an id, or exact name.
     integration: String,
     #[arg(long)]
     reason: Option<String>,
@@ -67,7 +72,8 @@ pub(super) struct Revoke {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct RegenerateKey {
+pub(crate) struct RegenerateKey {
+    /// Id, unique beginning of an id, or exact name.
     integration: String,
     /// Why; it stands in the audit log.
     #[arg(long, alias = "cause")]

@@ -7,7 +7,7 @@ mod grants;
 mod lifecycle;
 mod registry;
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 
 use super::{
     audit,
@@ -15,35 +15,31 @@ use super::{
     context::Context,
     error::Result,
     find::{self, Found},
-    options::{Limit, Options, Version},
+    options::{Limit, Version},
 };
 
 const INTEGRATIONS: &str = "/admin/v1/integrations";
 
-#[derive(Debug, Args)]
-#[command(after_help = "Integrations are named by id, the unique beginning of an id, or their exact name.
+pub(super) const EXAMPLES: &str = "Integrations are named by id, the unique beginning of an id, or their exact name.
 
 Examples:
   sensorgate integrations create --vendor Custom --name 'Climate computer' --description 'Climate of greenhouse 1' \\
     --owner alice@example.org --scopes equipment:read,sensors:write
   sensorgate integrations approve 'Climate computer'         # by another administrator
   sensorgate integrations activate 'Climate computer'        # prints the credentials, once
-  sensorgate integrations suspend 'Climate computer' --reason 'Calls from an unknown address'")]
-pub(crate) struct Arguments {
-    #[command(flatten)]
-    pub(super) options: Options,
-    #[command(subcommand)]
-    action: Action,
-}
+  sensorgate integrations suspend 'Climate computer' --reason 'Calls from an unknown address'";
 
 #[derive(Debug, Subcommand)]
-enum Action {
+pub(crate) enum Action {
     /// All integrations.
     #[command(visible_alias = "ls")]
     List(registry::List),
     /// Everything about one.
     #[command(visible_alias = "get")]
-    Show { integration: String },
+    Show {
+        /// Id, unique beginning of an id, or exact name.
+        integration: String,
+    },
     /// Those that wait for you: asked for by somebody else, and not approved yet.
     Pending,
     /// Ask for a new one.
@@ -74,14 +70,15 @@ enum Action {
     Contacts(contacts::Arguments),
     /// What was done to it, oldest first.
     History {
+        /// Id, unique beginning of an id, or exact name.
         integration: String,
         #[command(flatten)]
         limit: Limit,
     },
 }
 
-pub(super) async fn run(cx: &Context, arguments: &Arguments) -> Result {
-    match &arguments.action {
+pub(super) async fn run(cx: &Context, action: &Action) -> Result {
+    match action {
         Action::List(list) => registry::list(cx, list).await,
         Action::Show { integration } => registry::show(cx, integration).await,
         Action::Pending => registry::pending(cx).await,

@@ -24,9 +24,9 @@ const COLUMNS: &[Column<'_>] = &[
 ];
 
 #[derive(Debug, Args)]
-pub(super) struct List {
-    /// Only those in this state: requested, approved, active, suspended or revoked.
-    #[arg(long)]
+pub(crate) struct List {
+    /// Only those in this state.
+    #[arg(long, value_parser = ["requested", "approved", "active", "suspended", "revoked"])]
     status: Option<String>,
     /// Only this vendor's.
     #[arg(long)]
@@ -39,7 +39,7 @@ pub(super) struct List {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Create {
+pub(crate) struct Create {
     /// From the registry: sensorgate vendors.
     #[arg(long)]
     vendor: String,
@@ -69,7 +69,8 @@ pub(super) struct Create {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Update {
+pub(crate) struct Update {
+    /// Id, unique beginning of an id, or exact name.
     integration: String,
     #[arg(long)]
     name: Option<String>,
@@ -134,7 +135,7 @@ pub(super) async fn pending(cx: &Context) -> Result {
         }
     }
     let people = find::people(cx).await;
-    cx.out.list(&awaiting, COLUMNS, |item| item["requested_by"] = find::person(&people, &item["requested_by"]))
+    cx.out.list(&awaiting, COLUMNS, |item| item["requested_by"] = find::named(&people, &item["requested_by"]))
 }
 
 pub(super) async fn show(cx: &Context, integration: &str) -> Result {
