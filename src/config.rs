@@ -76,6 +76,8 @@ pub struct Config {
     pub metrics: crate::ingest::MetricsConfig,
     /// Accepted batches on disk.
     pub spool: crate::spool::Config,
+    /// Rejected readings that are kept.
+    pub quarantine: crate::quarantine::Config,
     /// Where readings stay.
     pub store: crate::store::Config,
     /// From the spool to the store.
@@ -127,6 +129,7 @@ impl Config {
         self.spool.check().map_err(Error::Check)?;
         self.store.check().map_err(Error::Check)?;
         self.delivery.check().map_err(Error::Check)?;
+        self.quarantine.check().map_err(Error::Check)?;
         self.control.check().map_err(Error::Check)?;
         self.request_log.check().map_err(Error::Check)?;
         self.admin.check().map_err(Error::Check)?;

@@ -32,6 +32,7 @@ pub mod journal;
 pub mod listener;
 pub mod model;
 pub mod mqtt;
+pub mod quarantine;
 pub mod request_log;
 mod rest;
 pub mod spool;

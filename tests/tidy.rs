@@ -25,9 +25,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("mqtt", &["ingest", "auth", "listener", "journal"]),
     ("bridge", &["ingest", "auth", "journal"]),
     ("delivery", &["spool", "store"]),
+    ("quarantine", &["delivery", "ingest", "auth", "spool"]),
     ("rest", &["control", "store"]),
     ("integration_api", &["rest", "control", "auth", "store"]),
-    ("admin", &["rest", "control", "store", "listener", "request_log"]),
+    ("admin", &["rest", "control", "store", "listener", "request_log", "quarantine"]),
 ];
 /// Single files with an arrow of their own.
 const MAY_ALSO: &[(&str, &str)] = &[("src/auth/sync.rs", "control")];

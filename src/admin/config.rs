@@ -19,6 +19,7 @@ pub struct Config {
     pub account_failures_per_minute: u32,
     pub failing_max: u64,
     pub exports_max: usize,
+    pub import_rows_max: usize,
     pub tls: TlsFiles,
 }
 
@@ -28,13 +29,14 @@ impl Config {
     /// # Errors
     /// The key and the value, for people.
     pub fn check(&self) -> Result<(), String> {
-        let ranges: [(&str, u64, std::ops::RangeInclusive<u64>); 6] = [
+        let ranges: [(&str, u64, std::ops::RangeInclusive<u64>); 7] = [
             ("body_bytes_max", self.body_bytes_max as u64, 65_536..=67_108_864),
             ("body_timeout_ms", self.body_timeout_ms, 10..=600_000),
             ("address_failures_per_minute", self.address_failures_per_minute.into(), 1..=1_000_000),
             ("account_failures_per_minute", self.account_failures_per_minute.into(), 1..=1_000_000),
             ("failing_max", self.failing_max, 1..=10_000_000),
             ("exports_max", self.exports_max as u64, 1..=256),
+            ("import_rows_max", self.import_rows_max as u64, 1..=100_000),
         ];
         for (key, value, range) in ranges {
             if !range.contains(&value) {

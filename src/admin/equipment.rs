@@ -56,9 +56,8 @@ pub(super) async fn upsert(
     RawBody(body): RawBody,
 ) -> Result<Response, Problem> {
     let batch = Batch::read(&body, |fields| fields.id::<IntegrationId>("integration_id"))?;
-    let (received, request_id) = (batch.received, actor.request_id);
-    let summary = admin.control.bulk_upsert_equipment(actor, batch.good, batch.refused, batch.body_hash).await?;
-    Ok(equipment_bulk::answer(request_id, received, summary))
+    let summary = admin.control.bulk_upsert_equipment(actor, batch.call).await?;
+    Ok(equipment_bulk::answer(actor.request_id, batch.received, summary))
 }
 
 /// `GET /admin/v1/equipment/{id}`

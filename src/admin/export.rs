@@ -1,7 +1,9 @@
-//! A range of readings as CSV, streamed whole: the memory that it takes does not grow with the range.
+//! Ranges of readings as CSV, streamed whole: the memory that it takes does not grow with the range.
 
 use std::{
+    error::Error,
     fmt::Write,
+    future::Future,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -30,10 +32,14 @@ use super::{
     time,
 };
 use crate::{
-    model::ProblemCode,
-    store::{self, Store},
+    control::{Equipment, EquipmentFilter},
+    model::{Metric, OrganisationId, ProblemCode, SeriesId},
+    store::Store,
+    telemetry::task,
 };
 
+/// Equipment looked up at a time.
+const CHUNK_EQUIPMENT: usize = 500;
 /// Rows read and written at a time.
 const CHUNK_ROWS: usize = 2_000;
 /// Such chunks that wait for a slow reader.
@@ -41,19 +47,53 @@ const CHUNKS_WAITING: usize = 2;
 /// Seconds after which a refused export is worth repeating.
 const RETRY_AFTER_S: u64 = 5;
 
-/// The answer; the rows follow as the caller reads them.
-pub(super) fn csv(admin: &Admin, series: &Found, range: Range) -> Result<Response, Problem> {
-    let permit = permit(admin)?;
-    let (sender, receiver) = channel();
-    let store = Arc::clone(&admin.store);
-    let names = Names::of(series);
-    drop(spawn_blocking(move || {
-        let _permit = permit;
-        if let Err(error) = write(&*store, &names, range, &sender) {
-            break_off(&error, &sender);
+/// One series, or one metric of everything that a filter lets through.
+pub(super) enum Source {
+    One(Box<Found>),
+    Many(OrganisationId, Box<EquipmentFilter>, Metric),
+}
+
+/// The answer; the rows follow as the caller reads them, series by series. `range` is that of each series.
+pub(super) fn csv(admin: &Admin, source: Source, range: Range) -> Result<Response, Problem> {
+    streamed(admin, "attachment; filename=\"readings.csv\"", move |admin, sender| async move {
+        send(&sender, head(range).to_owned()).await?;
+        let (organisation_id, filter, metric) = match source {
+            Source::One(found) => return write(&admin, found.equipment, found.metric, range, sender).await,
+            Source::Many(organisation_id, filter, metric) => (organisation_id, *filter, metric),
+        };
+        let mut after = None;
+        loop {
+            let found = admin.control.equipment_after(organisation_id, filter.clone(), after, CHUNK_EQUIPMENT).await;
+            let found = found.map_err(End::broken)?;
+            let is_last = found.len() < CHUNK_EQUIPMENT;
+            after = found.last().map(|equipment| equipment.number).or(after);
+            for equipment in found {
+                write(&admin, equipment, metric.clone(), range, sender.clone()).await?;
+            }
+            if is_last {
+                return Ok(());
+            }
         }
-    }));
-    Ok(answer(receiver, "text/csv; charset=utf-8", "attachment; filename=\"readings.csv\""))
+    })
+}
+
+/// A CSV file that `write` makes while the caller reads it.
+pub(super) fn streamed<F, W>(admin: &Admin, disposition: &'static str, write: F) -> Result<Response, Problem>
+where
+    F: FnOnce(Admin, Sender) -> W,
+    W: Future<Output = Result<(), End>> + Send + 'static,
+{
+    let permit = permit(admin)?;
+    let (sender, rows) = channel();
+    let writing = write(admin.clone(), sender.clone());
+    task::spawn("export", async move {
+        let _permit = permit;
+        if let Err(End::Broken(error)) = writing.await {
+            said(&*error);
+            drop(sender.send(Err(Broken)).await);
+        }
+    });
+    Ok(answer(rows, "text/csv; charset=utf-8", disposition))
 }
 
 /// One of the exports that may run at once.
@@ -64,16 +104,20 @@ pub(super) fn permit(admin: &Admin) -> Result<OwnedSemaphorePermit, Problem> {
     })
 }
 
-/// Where an export's thread puts its chunks, and where the answer takes them from.
+/// Where an export puts its chunks, and where the answer takes them from.
 pub(super) fn channel() -> (Sender, Rows) {
     let (sender, receiver) = mpsc::channel(CHUNKS_WAITING);
     (sender, Rows(receiver))
 }
 
 /// The head of the answer is out: only a broken body can say that it is not whole.
-pub(super) fn break_off(error: &(dyn std::error::Error + 'static), sender: &Sender) {
-    tracing::error!(error, "an export broke off");
+pub(super) fn break_off(error: &(dyn Error + 'static), sender: &Sender) {
+    said(error);
     drop(sender.blocking_send(Err(Broken)));
+}
+
+fn said(error: &(dyn Error + 'static)) {
+    tracing::error!(error, "an export broke off");
 }
 
 /// The answer with `rows` as its body.
@@ -85,70 +129,102 @@ pub(super) fn answer(rows: Rows, content_type: &'static str, disposition: &'stat
     response
 }
 
+/// Why an export ends before its last row.
+#[derive(Debug)]
+pub(super) enum End {
+    /// Nobody reads it any more.
+    Unread,
+    /// What it is made of cannot be read.
+    Broken(Box<dyn Error + Send + Sync>),
+}
+
+impl End {
+    pub(super) fn broken(error: impl Error + Send + Sync + 'static) -> Self {
+        Self::Broken(Box::new(error))
+    }
+}
+
+/// Hands `text` to the reader, however slow they are.
+pub(super) async fn send(sender: &Sender, text: String) -> Result<(), End> {
+    sender.send(Ok(text.into())).await.map_err(|_| End::Unread)
+}
+
+fn head(range: Range) -> &'static str {
+    if range.resolution_us.is_some() {
+        "timestamp,value,min,max,first,last,count,equipment_id,external_id,metric,unit\r\n"
+    } else {
+        "timestamp,value,quality,equipment_id,external_id,metric,unit\r\n"
+    }
+}
+
+/// The rows of one series, read on a blocking thread.
+async fn write(admin: &Admin, equipment: Equipment, metric: Metric, range: Range, sender: Sender) -> Result<(), End> {
+    let store = Arc::clone(&admin.store);
+    let written = spawn_blocking(move || {
+        let series = SeriesId::new(equipment.number, metric.number);
+        let names = Names::of(&equipment, &metric);
+        match range.resolution_us {
+            None => write_readings(&*store, &names, series, range, &sender),
+            Some(resolution_us) => {
+                let Range { from_us, to_us, .. } = range;
+                write_steps(&*store, &names, Steps { series, next_us: from_us, to_us, resolution_us }, &sender)
+            }
+        }
+    });
+    written.await.map_err(End::broken)?
+}
+
 /// What stands in every row.
 struct Names {
     columns: String,
 }
 
 impl Names {
-    fn of(series: &Found) -> Self {
-        let equipment = &series.equipment;
+    fn of(equipment: &Equipment, metric: &Metric) -> Self {
         let external_id = equipment.external_id.as_deref().unwrap_or_default();
-        let columns = format!(
-            ",{},{},{},{}\r\n",
-            equipment.id,
-            cell(external_id),
-            cell(&series.metric.name),
-            cell(&series.metric.unit)
-        );
+        let columns =
+            format!(",{},{},{},{}\r\n", equipment.id, cell(external_id), cell(&metric.name), cell(&metric.unit));
         Self { columns }
     }
 }
 
+/// The way to the reader.
 pub(super) type Sender = mpsc::Sender<Result<Bytes, Broken>>;
 
-fn write(store: &dyn Store, names: &Names, range: Range, sender: &Sender) -> Result<(), store::Error> {
-    match range.resolution_us {
-        None => write_readings(store, names, range, sender),
-        Some(resolution_us) => {
-            let Range { series, from_us, to_us, .. } = range;
-            let steps = Steps { series, next_us: from_us, to_us, resolution_us };
-            write_steps(store, names, steps, sender)
-        }
-    }
-}
-
-fn write_readings(store: &dyn Store, names: &Names, range: Range, sender: &Sender) -> Result<(), store::Error> {
-    let mut text = String::from("timestamp,value,quality,equipment_id,external_id,metric,unit\r\n");
-    let mut after_us = None;
+fn write_readings(
+    store: &dyn Store,
+    names: &Names,
+    series: SeriesId,
+    range: Range,
+    sender: &Sender,
+) -> Result<(), End> {
+    let (mut text, mut after_us) = (String::new(), None);
     loop {
-        let points = store.range(range.series, range.from_us, range.to_us, after_us, CHUNK_ROWS)?;
+        let points = store.range(series, range.from_us, range.to_us, after_us, CHUNK_ROWS).map_err(End::broken)?;
         after_us = points.last().map(|point| point.timestamp_us);
         for point in &points {
             let (timestamp, quality) = (time::format(point.timestamp_us), point.quality.as_str());
             write_row(&mut text, format_args!("{timestamp},{},{quality}{}", point.value, names.columns));
         }
-        let is_last = points.len() < CHUNK_ROWS;
-        if sender.blocking_send(Ok(std::mem::take(&mut text).into())).is_err() || is_last {
+        sender.blocking_send(Ok(std::mem::take(&mut text).into())).map_err(|_| End::Unread)?;
+        if points.len() < CHUNK_ROWS {
             return Ok(());
         }
     }
 }
 
-fn write_steps(store: &dyn Store, names: &Names, mut steps: Steps, sender: &Sender) -> Result<(), store::Error> {
-    let mut text = String::from("timestamp,value,min,max,first,last,count,equipment_id,external_id,metric,unit\r\n");
-    loop {
-        let found = steps.some(store, CHUNK_ROWS)?;
-        for step in found.iter().flatten() {
+fn write_steps(store: &dyn Store, names: &Names, mut steps: Steps, sender: &Sender) -> Result<(), End> {
+    let mut text = String::new();
+    while let Some(found) = steps.some(store, CHUNK_ROWS).map_err(End::broken)? {
+        for step in found {
             let timestamp = time::format(step.start_us);
             let (mean, min, max, first, last) = (step.mean, step.min, step.max, step.first, step.last);
             let (count, columns) = (step.count, &names.columns);
             write_row(&mut text, format_args!("{timestamp},{mean},{min},{max},{first},{last},{count}{columns}"));
         }
-        if sender.blocking_send(Ok(std::mem::take(&mut text).into())).is_err() || found.is_none() {
-            return Ok(());
-        }
+        sender.blocking_send(Ok(std::mem::take(&mut text).into())).map_err(|_| End::Unread)?;
     }
+    Ok(())
 }
 
 fn write_row(text: &mut String, row: std::fmt::Arguments<'_>) {

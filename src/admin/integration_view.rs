@@ -43,6 +43,8 @@ pub(super) struct IntegrationView {
     rate_limit_rpm: u32,
     /// Requests a UTC day; null: unlimited.
     daily_quota: Option<u32>,
+    /// Whether readings that are rejected are kept for a while: `GET /admin/v1/quarantine`.
+    keep_rejected: bool,
     ip_allowlist: AllowlistView,
     temporary_limit: Option<TemporaryLimitView>,
     backfill: Option<BackfillView>,
@@ -183,6 +185,7 @@ impl From<Integration> for IntegrationView {
             approved_scopes: integration.approved_scopes.as_deref().map(names),
             rate_limit_rpm: integration.rpm,
             daily_quota: integration.daily_quota,
+            keep_rejected: integration.keep_rejected,
             ip_allowlist: (&integration).into(),
             temporary_limit: temporary_limit(&integration),
             backfill: backfill(&integration),

@@ -107,6 +107,7 @@ pub(super) async fn update(
         scopes: fields.texts("scopes"),
         rate_limit_rpm: fields.integer("rate_limit_rpm"),
         daily_quota: fields.nullable_integer("daily_quota"),
+        keep_rejected: fields.flag("keep_rejected"),
         contacts: contacts(&mut fields),
         client_id: fields.text("client_id"),
         client_issuer: fields.text("client_issuer"),

@@ -1,4 +1,4 @@
-//! The latest reading of series: of one piece of equipment, or of all of an integration.
+//! The latest reading of series: of one piece of equipment, or of all of an integration or in a room.
 
 use axum::{Json, extract::State};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -33,6 +33,7 @@ pub(super) struct LatestReading {
     #[schema(value_type = String, format = Uuid)]
     equipment_id: EquipmentId,
     external_id: Option<String>,
+    room: Option<String>,
     metric: String,
     unit: String,
     timestamp: String,
@@ -61,10 +62,11 @@ pub(super) async fn index(
     };
     let mut search = Search { admin: &admin, metrics, limit: limit.unwrap_or(PAGE_MAX as usize), items: Vec::new() };
     let next = match series {
-        Series::Integration(integration_id) => {
-            // Another organisation's integration is not found (S008).
-            admin.control.integration(actor.organisation_id, integration_id).await?;
-            let filter = EquipmentFilter { integration_id: Some(integration_id), ..EquipmentFilter::default() };
+        Series::Many(filter) => {
+            if let Some(integration_id) = filter.integration_id {
+                // Another organisation's integration is not found (S008).
+                admin.control.integration(actor.organisation_id, integration_id).await?;
+            }
             search.all(actor.organisation_id, filter, cursor).await?
         }
         one => {
@@ -153,6 +155,7 @@ impl Search<'_> {
             self.items.push(LatestReading {
                 equipment_id: one.id,
                 external_id: one.external_id.clone(),
+                room: one.room.clone(),
                 metric: metric.name.clone(),
                 unit: metric.unit.clone(),
                 timestamp: time::format(point.timestamp_us),

@@ -11,6 +11,7 @@ mod caller;
 mod catalogue;
 mod config;
 mod equipment;
+mod equipment_csv;
 mod export;
 mod grants;
 mod integration_view;
@@ -19,10 +20,13 @@ mod latest;
 mod lifecycle;
 pub mod openapi;
 mod probes;
+mod quarantine;
 mod reading_trace;
 mod readings;
 mod request;
 mod request_log;
+mod room_readings;
+mod rooms;
 mod router;
 mod series;
 mod session;
@@ -41,6 +45,7 @@ pub use self::{config::Config, reading_trace::Delivered, router::router};
 use crate::{
     control::Control,
     model::MetricTable,
+    quarantine::Desk,
     request_log::RequestLog,
     rest::{Api, body, etag, page, parameters, path, problem, store, time},
     store::Store,
@@ -67,6 +72,8 @@ pub struct Parts {
     pub request_log: RequestLog,
     /// What is between the spool and the store.
     pub delivered: Arc<dyn Delivered>,
+    /// What did not get into the store.
+    pub quarantine: Desk,
     /// Who complains.
     pub health: Health,
     /// What `/metrics` answers.

@@ -10,7 +10,15 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    Admin, caller::Administrator, export, parameters::Parameters, problem::Problem, series::Series, store::ask, time,
+    Admin,
+    caller::Administrator,
+    export::{self, Source},
+    parameters::Parameters,
+    problem::Problem,
+    room_readings,
+    series::{Series, named},
+    store::ask,
+    time,
 };
 use crate::{
     model::SeriesId,
@@ -21,6 +29,8 @@ use crate::{
 pub(super) const POINTS_MAX: usize = 10_000;
 /// Items of a page unless the caller says otherwise.
 const POINTS_DEFAULT: usize = 1_000;
+/// What is said of a cursor of another list.
+pub(super) const UNKNOWN_CURSOR: &str = "cursor must be one that this list gave out.";
 /// Keeps the cursors of this list out of others.
 const CURSOR: &str = "readings:";
 /// Longest step, in seconds: 366 days.
@@ -85,10 +95,9 @@ impl From<Bucket> for Item {
     }
 }
 
-/// Which readings, and how.
+/// Which readings of a series, and how.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Range {
-    pub(super) series: SeriesId,
     /// Inclusive.
     pub(super) from_us: i64,
     /// Exclusive.
@@ -116,21 +125,37 @@ pub(super) async fn index(
         })?
         .unwrap_or(false);
     let limit = parameters.read("limit", "a whole number from 1 to 10000", points)?;
-    let cursor = parameters.read("cursor", "one that this list gave out", cursor)?;
+    let place = parameters.text("cursor")?;
     parameters.finish()?;
     if from_us > to_us {
         return Err(Problem::parameter("from must not be after to."));
     }
-    if is_csv && (limit.is_some() || cursor.is_some()) {
+    if is_csv && (limit.is_some() || place.is_some()) {
         return Err(Problem::parameter("CSV comes whole: limit and cursor are for JSON."));
     }
-    let series = series.found(&admin, actor.organisation_id, &metric).await?;
-    let range = Range { series: series.id, from_us, to_us, resolution_us };
-    if is_csv {
-        return export::csv(&admin, &series, range);
-    }
     let limit = limit.unwrap_or(POINTS_DEFAULT);
-    let page = ask(&admin, move |store| page(store, range, cursor, limit)).await?;
+    let range = Range { from_us, to_us, resolution_us };
+    if let Series::Many(filter) = series {
+        let metric = named(&admin, &metric)?.clone();
+        if filter.room.is_none() {
+            return Err(Problem::parameter("external_id must be given beside integration_id, or room."));
+        }
+        if is_csv {
+            let source = Source::Many(actor.organisation_id, Box::new(filter), metric);
+            return export::csv(&admin, source, range);
+        }
+        let query = room_readings::Query { organisation_id: actor.organisation_id, filter, metric, from_us, to_us };
+        if resolution_us.is_some() {
+            return Err(Problem::parameter("Of a room, resolution is for CSV."));
+        }
+        return room_readings::page(&admin, &query, place.as_deref(), limit).await;
+    }
+    let cursor = place.map(|text| cursor(&text).ok_or_else(|| Problem::parameter(UNKNOWN_CURSOR))).transpose()?;
+    let found = series.found(&admin, actor.organisation_id, &metric).await?;
+    if is_csv {
+        return export::csv(&admin, Source::One(Box::new(found)), range);
+    }
+    let page = ask(&admin, move |store| page(store, found.id, range, cursor, limit)).await?;
     Ok(Json(page).into_response())
 }
 
@@ -162,8 +187,14 @@ fn next_cursor(us: i64) -> String {
     URL_SAFE_NO_PAD.encode([CURSOR.as_bytes(), &us.to_be_bytes()].concat())
 }
 
-fn page(store: &dyn Store, range: Range, cursor: Option<i64>, limit: usize) -> Result<ReadingList, store::Error> {
-    let Range { series, from_us, to_us, resolution_us } = range;
+fn page(
+    store: &dyn Store,
+    series: SeriesId,
+    range: Range,
+    cursor: Option<i64>,
+    limit: usize,
+) -> Result<ReadingList, store::Error> {
+    let Range { from_us, to_us, resolution_us } = range;
     let Some(resolution_us) = resolution_us else {
         let points = store.range(series, from_us, to_us, cursor, limit)?;
         let last = points.last().filter(|_| points.len() == limit).map(|point| point.timestamp_us);

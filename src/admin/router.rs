@@ -12,8 +12,9 @@ use axum::{
 use http::{HeaderName, header::ALLOW};
 
 use super::{
-    Admin, allowlist, audit, caller::SignedIn, catalogue, equipment, grants, integrations, latest, lifecycle, openapi,
-    probes, problem::Problem, reading_trace, readings, request, request_log, session, users,
+    Admin, allowlist, audit, caller::SignedIn, catalogue, equipment, equipment_csv, grants, integrations, latest,
+    lifecycle, openapi, probes, problem::Problem, quarantine, reading_trace, readings, request, request_log, rooms,
+    session, users,
 };
 use crate::model::ProblemCode;
 
@@ -48,8 +49,15 @@ pub fn router(admin: Admin) -> Router {
         .route("/audit-log/verify", get(audit::verify))
         .route("/equipment", get(equipment::index).post(equipment::create))
         .route("/equipment/bulk", post(equipment::upsert))
+        .route("/equipment/export", get(equipment_csv::export))
+        .route("/equipment/import", post(equipment_csv::import))
         .route("/equipment/{id}", get(equipment::show).merge(patch(equipment::update)))
         .route("/equipment/{id}/retire", post(equipment::retire))
+        .route("/quarantine", get(quarantine::index))
+        .route("/quarantine/replay", post(quarantine::replay))
+        .route("/quarantine/discard", post(quarantine::discard))
+        .route("/quarantine/{id}", get(quarantine::show))
+        .route("/rooms", get(rooms::index))
         .route("/readings", get(readings::index))
         .route("/readings/latest", get(latest::index))
         .route("/readings/trace", get(reading_trace::show))

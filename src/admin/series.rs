@@ -12,8 +12,8 @@ pub(super) enum Series {
     Id(EquipmentId),
     /// By the partner's, within an integration.
     External(IntegrationId, String),
-    /// All of an integration, where the call allows that.
-    Integration(IntegrationId),
+    /// All that a filter lets through: of an integration, in a room, or both; where the call allows that.
+    Many(EquipmentFilter),
 }
 
 /// A series that exists, with the names around it.
@@ -24,16 +24,19 @@ pub(super) struct Found {
 }
 
 impl Series {
-    /// Reads `equipment_id`, or `integration_id` and `external_id`.
+    /// Reads `equipment_id`, or `integration_id` and `external_id`, or `room` with or without `integration_id`.
     pub(super) fn named_by(parameters: &mut Parameters) -> Result<Self, Problem> {
         let id = parameters.id::<EquipmentId>("equipment_id")?;
         let integration_id = parameters.id::<IntegrationId>("integration_id")?;
-        match (id, integration_id, parameters.text("external_id")?) {
-            (Some(id), None, None) => Ok(Self::Id(id)),
-            (None, Some(integration_id), Some(external_id)) => Ok(Self::External(integration_id, external_id)),
-            (None, Some(integration_id), None) => Ok(Self::Integration(integration_id)),
+        let (external_id, room) = (parameters.text("external_id")?, parameters.text("room")?);
+        let many = |integration_id, room| EquipmentFilter { integration_id, room, ..EquipmentFilter::default() };
+        match (id, integration_id, external_id, room) {
+            (Some(id), None, None, None) => Ok(Self::Id(id)),
+            (None, Some(integration_id), Some(external_id), None) => Ok(Self::External(integration_id, external_id)),
+            (None, Some(_), None, room) => Ok(Self::Many(many(integration_id, room))),
+            (None, None, None, Some(room)) => Ok(Self::Many(many(None, Some(room)))),
             _ => Err(Problem::parameter(
-                "Name the equipment by equipment_id, or by integration_id and external_id; not by both.",
+                "Name the equipment by equipment_id, by integration_id and external_id, or by room; not in two ways.",
             )),
         }
     }
@@ -51,7 +54,7 @@ impl Series {
                 let found = admin.control.equipment_after(organisation_id, filter, None, 1).await?;
                 found.into_iter().next().ok_or_else(|| Problem::new(ProblemCode::NotFound))
             }
-            Self::Integration(_) => Err(Problem::parameter("external_id must be given beside integration_id.")),
+            Self::Many(_) => Err(Problem::parameter("external_id must be given beside integration_id, or room.")),
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod data_dir;
 mod directory;
+mod held;
 mod mqtt_ports;
 mod ready;
 mod signals;
@@ -30,6 +31,7 @@ use crate::{
     telemetry::{self, health::Health},
 };
 use data_dir::DataDir;
+use held::Held;
 use mqtt_ports::MqttPorts;
 pub use ready::Urls;
 use tasks::Tasks;
@@ -118,14 +120,17 @@ impl App {
         let urls = Urls::new(config, &http_tcp, &mqtt_ports, &admin_tcp)?;
 
         let issuer = open_issuer(config, &urls, &mut tasks)?;
-        let authenticator = authenticator(config, issuer.as_ref(), registry, &health, &mut tasks)?;
+        let authenticator = authenticator(config, issuer.as_ref(), Arc::clone(&registry), &health, &mut tasks)?;
         let (store, spool) = opening.finish().await?;
         tasks.maintain(Arc::clone(&store), config.store.maintenance_interval());
-        let (writer, delivered) = tasks.deliver(config, spool, Arc::clone(&store), &health)?;
+        let held = Held::open(config)?;
+        let refused = Arc::clone(&held.refused);
+        let (writer, delivered) = tasks.deliver(config, spool, Arc::clone(&store), refused, &health)?;
 
         let request_log = tasks.log_requests(config, &health)?;
-        let ingest = ingest::Ingest::new(config.ingest.clone(), table.clone(), writer);
-        let (ingest, journal) = journaled(config, ingest, request_log.clone());
+        let ingest = ingest::Ingest::new(config.ingest.clone(), table.clone(), writer.clone());
+        let (ingest, journal) = journaled(config, held.kept_of(ingest, config)?, request_log.clone());
+        let desk = held.desk(&registry, &ingest, writer);
         let surface = http::Surface {
             openapi: openapi_json().into(),
             asyncapi: if config.mqtt.enabled { asyncapi_json(config, Some(&urls)).into() } else { Bytes::new() },
@@ -159,6 +164,7 @@ impl App {
             metrics: Arc::new(table),
             request_log,
             delivered,
+            quarantine: desk,
             health,
             render_metrics: Arc::new(move || rendering.render()),
             problems_url: problems_url(config, &urls),

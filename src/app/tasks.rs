@@ -133,13 +133,11 @@ impl Tasks {
         config: &Config,
         (writer, reader): (Writer, Reader),
         store: Arc<dyn Store>,
+        quarantine: Arc<Quarantine>,
         health: &Health,
     ) -> Result<(Writer, Arc<dyn Delivered>)> {
         writer.report_to(health.clone());
         self.writer = Some(writer.clone());
-        let quarantine = Quarantine::open(&config.data_dir.join("quarantine.db"), config.delivery.quarantine_rows_max)
-            .context("the quarantine")?;
-        let quarantine = Arc::new(quarantine);
         let args = delivery::Args {
             reader,
             store,

@@ -73,6 +73,15 @@ impl Principal {
         Pass { integration: Arc::clone(&self.integration), generation: self.generation, session: self.session.clone() }
     }
 
+    /// What was sent by `integration` before and rejected is sent once more on its behalf, by an administrator. Status
+    /// and key are those of now, and are judged at the gate as ever. What is rejected again is not kept anew.
+    #[must_use]
+    pub fn on_behalf(integration: Arc<Integration>, addr: IpAddr) -> Self {
+        let facts = Arc::new(IntegrationFacts { keep_rejected: false, ..(*integration.facts()).clone() });
+        let generation = facts.key_generation;
+        Self::new(integration, facts, generation, addr, u64::MAX)
+    }
+
     /// A caller for benches and tests of later steps, which have no credentials to check.
     #[doc(hidden)]
     #[must_use]

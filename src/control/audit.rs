@@ -183,6 +183,26 @@ pub(super) fn append(tx: &Tx<'_>, entry: AuditEntry) -> Result<(), Error> {
 }
 
 impl Control {
+    /// Writes down what an administrator is about to do to something that this room does not keep.
+    ///
+    /// # Errors
+    /// [`Error::PermissionDenied`], which is audited as every such attempt.
+    pub async fn audit_action(
+        &self,
+        actor: Actor,
+        action: &'static str,
+        target: Target,
+        after: Value,
+        reason: Option<String>,
+    ) -> Result<(), Error> {
+        self.write(move |tx| {
+            tx.attempt(&actor, "admin_call_refused", target);
+            actor.require_permission(tx)?;
+            append(tx, AuditEntry { after: Some(after), reason, ..AuditEntry::by(&actor, action, target) })
+        })
+        .await
+    }
+
     /// Writes down an attempt that was refused because of the person before it reached this room (S287). `action` ends
     /// in `_refused`.
     pub async fn audit_refusal(

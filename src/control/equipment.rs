@@ -19,11 +19,13 @@ use crate::model::{EquipmentFacts, EquipmentId, EquipmentKind, EquipmentNumber, 
 mod bulk;
 mod draft;
 mod list;
+mod room;
 
 use draft::Draft;
 pub use list::EquipmentFilter;
+pub use room::Room;
 
-pub use bulk::{BULK_ITEMS_MAX, BulkSummary, BulkUpsert, EQUIPMENT_LIMIT, Refusal, UpsertedEquipment};
+pub use bulk::{BULK_ITEMS_MAX, BulkCall, BulkSummary, BulkUpsert, EQUIPMENT_LIMIT, Refusal, UpsertedEquipment};
 
 /// Longest external id, in bytes.
 pub const EXTERNAL_ID_BYTES_MAX: usize = 128;

@@ -66,6 +66,8 @@ pub struct Integration {
     pub rpm: u32,
     /// Requests a UTC day; none: unlimited.
     pub daily_quota: Option<u32>,
+    /// Whether readings that are rejected are kept for a while.
+    pub keep_rejected: bool,
     /// Where it may call from.
     pub allowlist: Allowlist,
     /// A limit in place of `rpm` for some time.
@@ -182,6 +184,7 @@ impl Integration {
             backfill: self.backfill,
             allowlist: self.allowlist.enabled.then(|| Arc::from(self.allowlist.entries.as_slice())),
             client,
+            keep_rejected: self.keep_rejected,
         }
     }
 }

@@ -37,8 +37,8 @@ pub use change::{Change, ChangeListener, Cut};
 pub use config::Config;
 pub use db::{Control, Issuers};
 pub use equipment::{
-    BULK_ITEMS_MAX, BulkSummary, BulkUpsert, EQUIPMENT_LIMIT, EXTERNAL_ID_BYTES_MAX, Equipment, EquipmentFilter,
-    EquipmentPatch, Refusal, UpsertedEquipment,
+    BULK_ITEMS_MAX, BulkCall, BulkSummary, BulkUpsert, EQUIPMENT_LIMIT, EXTERNAL_ID_BYTES_MAX, Equipment,
+    EquipmentFilter, EquipmentPatch, Refusal, Room, UpsertedEquipment,
 };
 pub use equipment_type::{EQUIPMENT_TYPES, EquipmentType};
 pub use error::{Error, FieldError};

@@ -5,7 +5,12 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::Error;
 
 /// Step `n` is at index `n - 1`.
-const STEPS: &[&str] = &[include_str!("schema/0001_integration.sql"), include_str!("schema/0002_member.sql")];
+const STEPS: &[&str] = &[
+    include_str!("schema/0001_integration.sql"),
+    include_str!("schema/0002_member.sql"),
+    include_str!("schema/0003_equipment_room.sql"),
+    include_str!("schema/0004_keep_rejected.sql"),
+];
 
 /// Brings the database to the newest schema, each step in a transaction of its own.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), Error> {

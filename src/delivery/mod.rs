@@ -14,7 +14,7 @@ mod meters;
 mod progress;
 mod quarantine;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod worker;
 
 use std::{fmt, sync::Arc, thread};
@@ -25,7 +25,7 @@ pub use self::{
     config::Config,
     error::Error,
     progress::Progress,
-    quarantine::{Entry, Quarantine, What},
+    quarantine::{Entry, Quarantine, Search, What},
 };
 use crate::{spool, store::Store, telemetry::health::Health};
 

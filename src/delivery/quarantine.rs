@@ -7,12 +7,12 @@
 use std::{fmt, path::Path};
 
 use parking_lot::Mutex;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params, params_from_iter};
 
 use super::Error;
 use crate::{
     model::{
-        IntegrationId, Quality, Reading, RequestId, SeriesId,
+        EquipmentNumber, IntegrationId, MetricNumber, Quality, Reading, RequestId, SeriesId,
         record::{self, RecordHeader},
     },
     spool,
@@ -73,6 +73,23 @@ pub struct Entry {
     pub what: What,
 }
 
+/// Which rows are meant; all conditions must hold.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Search<'a> {
+    /// Of these integrations alone.
+    pub integrations: &'a [IntegrationId],
+    /// Also records that cannot be decoded, of which nobody knows whose they are.
+    pub with_records: bool,
+    /// Of this request.
+    pub request_id: Option<RequestId>,
+    /// Of one of these pieces of equipment.
+    pub equipment: Option<&'a [EquipmentNumber]>,
+    /// Put here not before, in microseconds since the Unix epoch.
+    pub from_us: Option<i64>,
+    /// Put here before, in microseconds since the Unix epoch.
+    pub to_us: Option<i64>,
+}
+
 /// The quarantine. All calls block: call from delivery's thread or from `spawn_blocking`.
 pub struct Quarantine {
     connection: Mutex<Connection>,
@@ -130,11 +147,56 @@ impl Quarantine {
     /// # Errors
     /// When the file cannot be read.
     pub fn list(&self, after: i64, limit: usize) -> Result<Vec<Entry>, Error> {
+        self.rows(
+            "SELECT * FROM quarantine WHERE id > ? ORDER BY id LIMIT ?",
+            vec![Box::new(after), Box::new(limit.min(LIST_ROWS_MAX))],
+        )
+    }
+
+    /// Those of the rows behind `after` that `search` lets through, oldest first, at most `limit` and 1000.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn search(&self, search: &Search<'_>, after: i64, limit: usize) -> Result<Vec<Entry>, Error> {
+        let places = vec!["?"; search.integrations.len()].join(", ");
+        let or_record = if search.with_records { " OR integration_id IS NULL" } else { "" };
+        let mut sql = format!("SELECT * FROM quarantine WHERE (integration_id IN ({places}){or_record}) AND id > ?");
+        let mut values: Vec<Box<dyn ToSql>> = Vec::new();
+        for integration in search.integrations {
+            values.push(Box::new(*integration.as_uuid().as_bytes()));
+        }
+        values.push(Box::new(after));
+        if let Some(request_id) = search.request_id {
+            sql.push_str(" AND request_id = ?");
+            values.push(Box::new(*request_id.as_uuid().as_bytes()));
+        }
+        if let Some(equipment) = search.equipment {
+            let ranges = vec!["series BETWEEN ? AND ?"; equipment.len()].join(" OR ");
+            sql.push_str(&format!(" AND ({})", if ranges.is_empty() { "FALSE" } else { &ranges }));
+            for number in equipment {
+                for metric in [MetricNumber(0), MetricNumber(u16::MAX)] {
+                    values.push(Box::new(SeriesId::new(*number, metric).as_u64() as i64));
+                }
+            }
+        }
+        for (condition, bound) in
+            [(" AND quarantined_us >= ?", search.from_us), (" AND quarantined_us < ?", search.to_us)]
+        {
+            if let Some(bound) = bound {
+                sql.push_str(condition);
+                values.push(Box::new(bound));
+            }
+        }
+        sql.push_str(" ORDER BY id LIMIT ?");
+        values.push(Box::new(limit.min(LIST_ROWS_MAX)));
+        self.rows(&sql, values)
+    }
+
+    fn rows(&self, sql: &str, values: Vec<Box<dyn ToSql>>) -> Result<Vec<Entry>, Error> {
         let connection = self.connection.lock();
         let read = || -> rusqlite::Result<Vec<Entry>> {
-            let mut statement =
-                connection.prepare_cached("SELECT * FROM quarantine WHERE id > ?1 ORDER BY id LIMIT ?2")?;
-            statement.query_map(params![after, limit.min(LIST_ROWS_MAX)], entry)?.collect()
+            let mut statement = connection.prepare_cached(sql)?;
+            statement.query_map(params_from_iter(values), entry)?.collect()
         };
         read().map_err(Error::ReadQuarantine)
     }
@@ -182,7 +244,11 @@ impl Quarantine {
         Ok(replayed)
     }
 
-    fn get(&self, id: i64) -> Result<Option<Entry>, Error> {
+    /// The row with this id, if it is here.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn get(&self, id: i64) -> Result<Option<Entry>, Error> {
         self.connection
             .lock()
             .query_row("SELECT * FROM quarantine WHERE id = ?1", [id], entry)
@@ -190,11 +256,15 @@ impl Quarantine {
             .map_err(Error::ReadQuarantine)
     }
 
-    fn remove(&self, id: i64) -> Result<(), Error> {
+    /// Takes the row with this id out for good; whether it was here.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn remove(&self, id: i64) -> Result<bool, Error> {
         self.connection
             .lock()
             .execute("DELETE FROM quarantine WHERE id = ?1", [id])
-            .map(drop)
+            .map(|rows| rows > 0)
             .map_err(Error::WriteQuarantine)
     }
 }

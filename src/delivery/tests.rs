@@ -1,6 +1,6 @@
 //! Delivery between a real spool and a store that does as it is told.
 
-mod fake;
+pub(crate) mod fake;
 
 use std::{path::Path, sync::Arc};
 

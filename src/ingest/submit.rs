@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::{
-    BatchResult, Budget, Config, Refused, Submission, Transport,
+    BatchResult, Budget, Config, Refused, Rejected, RejectedSink, Submission, Transport,
     outcome::Meters,
     parse::{self, Parsed, Unreadable},
     persist::Persist,
@@ -38,6 +38,8 @@ struct Shared {
     meters: Meters,
     /// Told what every stored batch holds.
     journal: Option<Arc<dyn Journal>>,
+    /// Where rejected entries go of integrations that keep them.
+    rejected: Option<Arc<dyn RejectedSink>>,
     /// Verdicts to be used again; as many as were ever needed at once, and that is one a thread.
     spare: Mutex<Vec<Verdict>>,
 }
@@ -54,6 +56,8 @@ struct Batch {
     pass: Pass,
     request_id: RequestId,
     transport: Transport,
+    /// For the integration that keeps what was rejected.
+    rejected: Option<Rejected>,
 }
 
 impl Ingest {
@@ -66,6 +70,7 @@ impl Ingest {
             meters: Meters::new(),
             journal: None,
             spare: Mutex::default(),
+            rejected: None,
             config,
             metrics,
             writer,
@@ -80,6 +85,16 @@ impl Ingest {
     #[must_use]
     pub fn with_journal(mut self, journal: Arc<dyn Journal>) -> Self {
         Arc::get_mut(&mut self.shared).expect("not cloned yet").journal = Some(journal);
+        self
+    }
+
+    /// The same, handing what is rejected of integrations that keep it to `rejected`. Before it is cloned.
+    ///
+    /// # Panics
+    /// When it was cloned.
+    #[must_use]
+    pub fn with_rejected_sink(mut self, rejected: Arc<dyn RejectedSink>) -> Self {
+        Arc::get_mut(&mut self.shared).expect("not cloned yet").rejected = Some(rejected);
         self
     }
 
@@ -181,6 +196,15 @@ impl Shared {
         let key = BatchKey::new(integration_id, &verdict.readings);
         let accepted = verdict.readings.len() as u32;
         let errors = std::mem::take(&mut verdict.errors);
+        let is_kept = self.rejected.is_some() && principal.facts.keep_rejected && !submission.validate_only;
+        let rejected = (is_kept && !errors.is_empty()).then(|| Rejected {
+            integration_id,
+            request_id: submission.request_id,
+            received_at_us: submission.received_at_us,
+            transport: submission.transport,
+            body: submission.body.clone(),
+            errors: errors.clone(),
+        });
         let duplicates = if self.resends.contains(key) { accepted } else { verdict.duplicates };
         let rejections = std::mem::take(&mut verdict.rejections);
         let (mut record, mut contents) = (Vec::new(), None);
@@ -211,6 +235,14 @@ impl Shared {
             pass: principal.pass(),
             request_id: submission.request_id,
             transport: submission.transport,
+            rejected,
+        }
+    }
+
+    /// Hands over what the integration keeps of a batch whose answer is known.
+    fn keep(&self, rejected: Option<Rejected>) {
+        if let (Some(sink), Some(rejected)) = (&self.rejected, rejected) {
+            sink.keep(rejected);
         }
     }
 
@@ -222,11 +254,13 @@ impl Shared {
             return Err(refused);
         }
         self.meters.judged(batch.transport, validate_only, &batch.result);
+        self.keep(batch.rejected);
         Ok(batch.result)
     }
 
     async fn append(&self, batch: Batch) -> Result<BatchResult, Refused> {
-        let Batch { record, key, result, pass, request_id, integration_id, received_at_us, contents, .. } = batch;
+        let Batch { record, key, result, pass, request_id, integration_id, received_at_us, contents, rejected, .. } =
+            batch;
         let permit = pass.enter_gate().await.map_err(|_closed| changed(Cause::ChangedInFlight))?;
         let appended = self.writer.append(record, Box::new(permit)).await;
         let receipt = appended.map_err(|error| self.unstored(error))?;
@@ -245,6 +279,7 @@ impl Shared {
             );
             return Err(changed(Cause::CommittedBeforeSuspend));
         }
+        self.keep(rejected);
         Ok(result)
     }
 

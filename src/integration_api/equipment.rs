@@ -50,9 +50,8 @@ pub(super) async fn upsert(
     RawBody(body): RawBody,
 ) -> Result<Response, Problem> {
     let batch = Batch::read(&body, |_| None)?;
-    let received = batch.received;
-    let summary = parts.control.bulk_upsert_equipment(actor, batch.good, batch.refused, batch.body_hash).await?;
-    Ok(equipment_bulk::answer(actor.request_id, received, summary))
+    let summary = parts.control.bulk_upsert_equipment(actor, batch.call).await?;
+    Ok(equipment_bulk::answer(actor.request_id, batch.received, summary))
 }
 
 /// `GET /v1/equipment/{id}`

@@ -104,6 +104,8 @@ pub struct IntegrationFacts {
     pub allowlist: Option<Arc<[IpNet]>>,
     /// The OAuth client bound to it (A19).
     pub client: Option<ClientKey>,
+    /// Whether readings that are rejected are kept for a while, to be sent again.
+    pub keep_rejected: bool,
 }
 
 impl IntegrationFacts {
@@ -124,6 +126,7 @@ impl IntegrationFacts {
             backfill: None,
             allowlist: None,
             client: None,
+            keep_rejected: false,
         }
     }
 }

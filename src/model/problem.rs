@@ -112,6 +112,9 @@ problems! {
     MalformedJson = 400 "malformed_json", "Malformed JSON", retry: false,
         cause: "The body is not JSON in UTF-8 as RFC 8259 has it, or is nested too deeply.",
         remedy: "Send valid JSON; NaN, Infinity, comments and trailing commas are not JSON.";
+    MalformedCsv = 400 "malformed_csv", "Malformed CSV", retry: false,
+        cause: "The body is not CSV as RFC 4180 has it, or its first line does not name known columns.",
+        remedy: "Send comma-separated values in UTF-8 whose first line names the columns, as the export has them.";
     MalformedEncoding = 400 "malformed_encoding", "Malformed encoding", retry: false,
         cause: "The body does not inflate by its Content-Encoding.",
         remedy: "Compress the body as the header says, with nothing behind it.";

@@ -19,17 +19,16 @@ use super::{
 };
 use crate::model::ProblemCode;
 
-/// A body as it arrived: JSON by its header, or empty. Bounded in bytes and time.
+/// A body as it arrived, of any type. Bounded in bytes and time.
+pub(crate) struct Bounded(pub(crate) Bytes);
+
+/// Likewise, JSON by its header, or empty.
 pub(crate) struct RawBody(pub(crate) Bytes);
 
-impl<A: Api> FromRequest<A> for RawBody {
+impl<A: Api> FromRequest<A> for Bounded {
     type Rejection = Problem;
 
     async fn from_request(request: Request, api: &A) -> Result<Self, Problem> {
-        let is_json = request.headers().get(CONTENT_TYPE).is_some_and(|value| {
-            let media_type = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
-            media_type.eq_ignore_ascii_case("application/json")
-        });
         let body = Limited::new(request.into_body(), api.body_bytes_max()).collect();
         let read = tokio::time::timeout(api.body_timeout(), body).await;
         let bytes = match read {
@@ -39,6 +38,19 @@ impl<A: Api> FromRequest<A> for RawBody {
             Ok(Err(_)) => return Err(Problem::new(ProblemCode::RequestTimeout)),
             Ok(Ok(collected)) => collected.to_bytes(),
         };
+        Ok(Self(bytes))
+    }
+}
+
+impl<A: Api> FromRequest<A> for RawBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, api: &A) -> Result<Self, Problem> {
+        let is_json = request.headers().get(CONTENT_TYPE).is_some_and(|value| {
+            let media_type = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+            media_type.eq_ignore_ascii_case("application/json")
+        });
+        let Bounded(bytes) = Bounded::from_request(request, api).await?;
         if !bytes.is_empty() && !is_json {
             return Err(Problem::new(ProblemCode::UnsupportedMediaType));
         }
@@ -158,6 +170,15 @@ impl Fields {
             self.errors.extend(fields.refusals());
         }
         Some(objects)
+    }
+
+    /// An object, read by `read`, or left out.
+    pub(crate) fn object<T>(&mut self, name: &str, read: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        let Value::Object(object) = self.object.remove(name)? else { return self.refuse(name, "must be an object") };
+        let mut fields = Self::of(object, format!("{}{name}.", self.prefix));
+        let read = read(&mut fields);
+        self.errors.extend(fields.refusals());
+        Some(read)
     }
 
     /// One of our ids, or left out.

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::{body::Fields, equipment::patch, problem::Problem};
 use crate::{
-    control::{BULK_ITEMS_MAX, BulkSummary, BulkUpsert, EQUIPMENT_LIMIT, FieldError, Refusal},
+    control::{BULK_ITEMS_MAX, BulkCall, BulkSummary, BulkUpsert, EQUIPMENT_LIMIT, FieldError, Refusal},
     model::{EquipmentId, IntegrationId, ProblemCode, RequestId},
 };
 
@@ -77,18 +77,14 @@ impl From<Refusal> for BulkError {
 }
 
 const KNOWN_FIELDS: &[&str] =
-    &["id", "integration_id", "kind", "type", "external_id", "name", "room", "location", "status"];
+    &["columns", "id", "integration_id", "kind", "type", "external_id", "name", "room", "location", "status"];
 
 /// The entries of a call, each readable or refused.
 pub(crate) struct Batch {
     /// Entries of the call.
     pub(crate) received: usize,
-    /// Those that can be read, each with its place.
-    pub(crate) good: Vec<(usize, BulkUpsert)>,
-    /// Those that cannot.
-    pub(crate) refused: Vec<Refusal>,
-    /// SHA-256 of the body, hexadecimal.
-    pub(crate) body_hash: String,
+    /// What is to be done with them.
+    pub(crate) call: BulkCall,
 }
 
 impl Batch {
@@ -118,18 +114,15 @@ impl Batch {
                 Err(error) => refused.push(Refusal { index, error }),
             }
         }
-        Ok(Self { received, good, refused, body_hash: hex::encode(Sha256::digest(body)) })
+        let body_hash = hex::encode(Sha256::digest(body));
+        Ok(Self { received, call: BulkCall { entries: good, refused, body_hash, validate_only: false } })
     }
 }
 
 /// What became of the entries: 200, 207 or 422.
 pub(crate) fn answer(request_id: RequestId, received: usize, summary: BulkSummary) -> Response {
     let (accepted, rejected) = (summary.accepted.len(), summary.rejected.len());
-    let status = match (accepted, rejected) {
-        (_, 0) => StatusCode::OK,
-        (0, _) => StatusCode::UNPROCESSABLE_ENTITY,
-        _ => StatusCode::MULTI_STATUS,
-    };
+    let status = status_of(accepted, rejected);
     let item = |one: crate::control::UpsertedEquipment| BulkItem {
         index: one.index,
         id: one.equipment.id,
@@ -147,6 +140,15 @@ pub(crate) fn answer(request_id: RequestId, received: usize, summary: BulkSummar
         errors: summary.rejected.into_iter().map(BulkError::from).collect(),
     };
     (status, Json(result)).into_response()
+}
+
+/// As a batch of readings answers (A32).
+pub(crate) fn status_of(accepted: usize, rejected: usize) -> StatusCode {
+    match (accepted, rejected) {
+        (_, 0) => StatusCode::OK,
+        (0, _) => StatusCode::UNPROCESSABLE_ENTITY,
+        _ => StatusCode::MULTI_STATUS,
+    }
 }
 
 /// One entry, or the first thing wrong with it.

@@ -62,6 +62,8 @@ metrics! {
     counter DELIVERY_RETRIES_TOTAL = "sensorgate_delivery_retries_total", "Writes that the store could not take for now, and that were tried again.";
     counter DELIVERY_QUARANTINED_TOTAL = "sensorgate_delivery_quarantined_total", "Readings and records put into quarantine because the store refused them or they could not be decoded.";
     gauge DELIVERY_QUARANTINE_ROWS = "sensorgate_delivery_quarantine_rows", "Readings and records in quarantine.";
+    counter QUARANTINE_REJECTED_TOTAL = "sensorgate_quarantine_rejected_total", "Rejected readings of integrations that keep them, by outcome: kept, or dropped because of full, too_large, queue_full, unreadable, failed.";
+    gauge QUARANTINE_REJECTED_ROWS = "sensorgate_quarantine_rejected_rows", "Rejected readings that are kept.";
     counter HTTP_REQUESTS_TOTAL = "sensorgate_http_requests_total", "Requests of the integration API by route, status (499: the caller hung up first) and problem code (none where it was not refused).";
     histogram HTTP_REQUEST_SECONDS = "sensorgate_http_request_seconds", "From a request's header to its answer's, in seconds, by route.";
     counter HTTP_IDEMPOTENCY_TOTAL = "sensorgate_http_idempotency_total", "Requests with an Idempotency-Key by outcome (first, replayed, in_progress, reused).";

@@ -3,7 +3,10 @@
 use utoipa::{IntoParams, ToSchema};
 
 use super::{Paging, Version};
-use crate::rest::{equipment::EquipmentView, equipment_bulk::BulkResult, openapi::EquipmentPatch, page::List};
+use crate::{
+    admin::{equipment_csv::ImportResult, rooms::RoomView},
+    rest::{equipment::EquipmentView, equipment_bulk::BulkResult, openapi::EquipmentPatch, page::List},
+};
 
 #[derive(ToSchema)]
 pub(super) struct NewEquipment {
@@ -108,3 +111,48 @@ pub(super) fn update() {}
     params(("id" = uuid::Uuid, Path), Version),
     responses((status = 200, description = "Retired.", body = EquipmentView)))]
 pub(super) fn retire() {}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct File {
+    /// `csv`, which it is without, too.
+    format: Option<String>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Rehearsal {
+    /// Judge the file as if it were saved, and save nothing.
+    validate_only: Option<bool>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Owner {
+    integration_id: Option<uuid::Uuid>,
+}
+
+/// Export the equipment as CSV (RFC 4180), whole.
+///
+/// A cell that a spreadsheet would take for a formula, or that begins with an apostrophe, has an apostrophe in front;
+/// the import takes one away.
+#[utoipa::path(get, path = "/admin/v1/equipment/export", tag = "equipment", params(Filter, File),
+    responses((status = 200, description = "The file.", content((String = "text/csv")))))]
+pub(super) fn export() {}
+
+/// Import equipment from CSV with the columns of the export, in any order and not all of them.
+///
+/// Each row is judged on its own, as an entry of a bulk; the good ones are saved. An empty cell empties its field.
+#[utoipa::path(post, path = "/admin/v1/equipment/import", tag = "equipment", params(Rehearsal),
+    request_body(content((String = "text/csv"))),
+    responses(
+        (status = 200, description = "All rows were saved.", body = ImportResult),
+        (status = 207, description = "Some were saved.", body = ImportResult),
+        (status = 422, description = "None was saved.", body = ImportResult),
+    ))]
+pub(super) fn import() {}
+
+/// List the rooms that equipment is in, in the order of their names' bytes.
+#[utoipa::path(get, path = "/admin/v1/rooms", tag = "equipment", params(Owner, Paging),
+    responses((status = 200, description = "A page.", body = List<RoomView>)))]
+pub(super) fn rooms() {}

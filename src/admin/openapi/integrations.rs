@@ -65,6 +65,9 @@ pub(super) struct Patch {
     /// null: unlimited.
     #[schema(minimum = 1, maximum = 14_400_000)]
     daily_quota: Option<u32>,
+    /// Whether readings that are rejected are kept for a while.
+    #[schema(nullable = false)]
+    keep_rejected: Option<bool>,
     /// With an external issuer: the client there; not while active.
     #[schema(nullable = false)]
     client_id: Option<String>,

@@ -7,6 +7,7 @@ mod catalogue;
 mod equipment;
 mod integrations;
 mod probes;
+mod quarantine;
 mod readings;
 mod request_log;
 mod session;
@@ -66,9 +67,11 @@ pub(super) async fn serve() -> Response {
         integrations::regenerate_key, integrations::show_allowlist, integrations::replace_allowlist,
         integrations::grant, integrations::end_grants, integrations::history,
         equipment::index, equipment::create, equipment::bulk, equipment::show, equipment::update, equipment::retire,
+        equipment::export, equipment::import, equipment::rooms,
         readings::index, readings::latest,
         request_log::index, request_log::show, request_log::counts, request_log::hours, request_log::addresses,
         request_log::trace,
+        quarantine::index, quarantine::show, quarantine::replay, quarantine::discard,
         audit::index, audit::verify,
         probes::livez, probes::readyz, probes::metrics, probes::openapi,
     ),
@@ -82,6 +85,7 @@ pub(super) async fn serve() -> Response {
         (name = "readings", description = "Reading back."),
         (name = "request-log", description = "Every request of the integration API, why it was answered as it was, and where a \
             reading is."),
+        (name = "quarantine", description = "Readings that did not get into the store."),
         (name = "audit", description = "Who did what, and the proof that the log is whole."),
         (name = "catalogue", description = "What there is to choose from."),
         (name = "probes", description = "For machines that watch the process. Without credentials."),

@@ -1,22 +1,36 @@
 //! Readings.
 
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
-use crate::admin::{latest::LatestReading, page::List, readings::ReadingList};
+use crate::{
+    admin::{latest::LatestReading, readings::ReadingList, room_readings::RoomReading},
+    rest::page::List,
+};
+
+/// Of one series, or of a room.
+#[derive(ToSchema)]
+#[schema(as = ReadingPages)]
+#[serde(untagged)]
+pub(super) enum Pages {
+    One(ReadingList),
+    Room(List<RoomReading>),
+}
 
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Range {
-    /// The equipment, or `integration_id` and `external_id`.
+    /// The equipment, or `integration_id` and `external_id`, or `room` with or without `integration_id`.
     equipment_id: Option<uuid::Uuid>,
     integration_id: Option<uuid::Uuid>,
     external_id: Option<String>,
+    /// All equipment in it, byte for byte: piece by piece, in order of registration.
+    room: Option<String>,
     metric: String,
     /// Inclusive; RFC 3339.
     from: Option<String>,
     /// Exclusive; RFC 3339.
     to: Option<String>,
-    /// Steps in place of readings: seconds, or `30s`, `5m`, `1h`, `1d`.
+    /// Steps in place of readings: seconds, or `30s`, `5m`, `1h`, `1d`. Of a room, for CSV.
     resolution: Option<String>,
     /// `json` (in pages) or `csv` (whole).
     format: Option<String>,
@@ -29,10 +43,12 @@ pub(super) struct Range {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Latest {
-    /// The equipment, or `integration_id`, or that and `external_id`.
+    /// The equipment, or `integration_id`, or that and `external_id`, or `room` with or without `integration_id`.
     equipment_id: Option<uuid::Uuid>,
     integration_id: Option<uuid::Uuid>,
     external_id: Option<String>,
+    /// Byte for byte.
+    room: Option<String>,
     /// One or several, with commas; all unless given.
     metric: Option<String>,
     cursor: Option<String>,
@@ -44,7 +60,7 @@ pub(super) struct Latest {
 /// Read a range of one series, earliest first.
 #[utoipa::path(get, path = "/admin/v1/readings", tag = "readings", params(Range),
     responses((status = 200, description = "A page, or with `format=csv` all of it.", content(
-        (ReadingList = "application/json"),
+        (Pages = "application/json"),
         (String = "text/csv"),
     ))))]
 pub(super) fn index() {}

@@ -114,6 +114,7 @@ impl Api {
             metrics: Arc::new(metrics()),
             delivered: Arc::new(NothingWaits),
             request_log: RequestLog::start(dir.path(), &section("request_log"), Health::default()).unwrap(),
+            quarantine: crate::quarantine::tests::Bench::new(dir.path()).desk,
             health: health.clone(),
             render_metrics: Arc::new(|| "sensorgate_up 1\n".to_owned()),
             problems_url: "https://docs.test".to_owned(),

@@ -165,7 +165,7 @@ async fn the_latest_reading_of_each_series() {
     let one = api.pages(&format!("/admin/v1/readings/latest?equipment_id={}", series.equipment), &api.ann).await;
     assert_eq!(
         one[0],
-        json!({ "equipment_id": series.equipment, "external_id": "S0", "metric": "temperature", "unit": "C",
+        json!({ "equipment_id": series.equipment, "external_id": "S0", "room": null, "metric": "temperature", "unit": "C",
                 "timestamp": "2026-01-05T10:00:05Z", "value": 21.0, "quality": "good" })
     );
     assert_eq!(one.len(), 2);

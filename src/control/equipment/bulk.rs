@@ -67,48 +67,84 @@ pub struct BulkSummary {
     pub unchanged: usize,
 }
 
+/// Many entries at once.
+#[derive(Debug, Clone, Default)]
+pub struct BulkCall {
+    /// Each with its place in the call.
+    pub entries: Vec<(usize, BulkUpsert)>,
+    /// Those that could not even be read.
+    pub refused: Vec<Refusal>,
+    /// Hexadecimal SHA-256 of the call's body, for the audit log.
+    pub body_hash: String,
+    /// Judge them as if they were saved, and save nothing.
+    pub validate_only: bool,
+}
+
 impl Control {
-    /// Saves `entries`, each with its place in the call; `refused` are those that could not even be read. One
-    /// transaction, one audit entry with the counts, each piece before and after, and `body_hash` (hexadecimal SHA-256
-    /// of the call's body).
+    /// Saves the entries of `call` in one transaction. The audit log gets the counts and each piece before and after,
+    /// [`BULK_ITEMS_MAX`] to an entry.
     ///
     /// # Errors
-    /// Only for the call as a whole: [`Error::PermissionDenied`] or a fault.
+    /// Only for the call as a whole: [`Error::PermissionDenied`] and the like, or a fault.
     pub async fn bulk_upsert_equipment(
         &self,
         actor: impl Into<Registrar>,
-        entries: Vec<(usize, BulkUpsert)>,
-        refused: Vec<Refusal>,
-        body_hash: String,
+        call: BulkCall,
     ) -> Result<BulkSummary, Error> {
         let actor = actor.into();
-        let target = actor.own_integration().map_or(Target::Organisation(actor.organisation_id()), Target::Integration);
         let equipment_max = self.inner.equipment_max;
         let upsert = move |tx: &Tx<'_>| {
-            actor.require(tx, "equipment_bulk_refused", target)?;
+            let BulkCall { entries, refused, body_hash, validate_only } = call;
+            actor.require(tx, "equipment_bulk_refused", target(&actor))?;
+            if validate_only {
+                tx.execute_batch("SAVEPOINT rehearsal")?;
+            }
             let mut bulk = Bulk::new(tx, actor, equipment_max, refused);
             for (index, entry) in entries {
                 bulk.take(index, &entry)?;
             }
             let Bulk { mut summary, facts, changed, .. } = bulk;
             summary.rejected.sort_by_key(|refusal| refusal.index);
-            if !facts.is_empty() {
-                let after = json!({
-                    "created": summary.created,
-                    "updated": summary.updated,
-                    "unchanged": summary.unchanged,
-                    "rejected": summary.rejected.len(),
-                    "body_sha256": body_hash,
-                    "equipment": changed,
-                });
-                let entry = actor.entry("equipment_bulk", target);
-                audit::append(tx, AuditEntry { after: Some(after), ..entry })?;
+            if validate_only {
+                // Undone whole: not even a number is used up.
+                tx.execute_batch("ROLLBACK TO rehearsal; RELEASE rehearsal")?;
+                return Ok((summary, vec![]));
             }
+            record(tx, &actor, &summary, &changed, &body_hash)?;
             let changes = if facts.is_empty() { vec![] } else { vec![Change::Equipment(facts)] };
             Ok((summary, changes))
         };
         Ok(self.change(upsert).await?.0)
     }
+}
+
+fn target(actor: &Registrar) -> Target {
+    actor.own_integration().map_or(Target::Organisation(actor.organisation_id()), Target::Integration)
+}
+
+/// Writes what was changed to the audit log.
+fn record(
+    tx: &Tx<'_>,
+    actor: &Registrar,
+    summary: &BulkSummary,
+    changed: &[Value],
+    body_hash: &str,
+) -> Result<(), Error> {
+    let parts = changed.len().div_ceil(BULK_ITEMS_MAX);
+    for (index, equipment) in changed.chunks(BULK_ITEMS_MAX).enumerate() {
+        let after = json!({
+            "created": summary.created,
+            "updated": summary.updated,
+            "unchanged": summary.unchanged,
+            "rejected": summary.rejected.len(),
+            "body_sha256": body_hash,
+            "part": index + 1,
+            "parts": parts,
+            "equipment": equipment,
+        });
+        audit::append(tx, AuditEntry { after: Some(after), ..actor.entry("equipment_bulk", target(actor)) })?;
+    }
+    Ok(())
 }
 
 struct Bulk<'a> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
 use super::{COLUMNS, Equipment, equipment_row};
 use crate::{
@@ -64,6 +64,24 @@ impl Control {
         limit: usize,
     ) -> Result<Vec<Equipment>, Error> {
         self.read(move |connection| list(connection, organisation_id, &filter, after, limit)).await
+    }
+
+    /// The equipment of `organisation_id` that has these numbers.
+    pub async fn equipment_by_numbers(
+        &self,
+        organisation_id: OrganisationId,
+        numbers: Vec<EquipmentNumber>,
+    ) -> Result<Vec<Equipment>, Error> {
+        self.read(move |connection| {
+            let sql = format!("SELECT {COLUMNS} FROM equipment WHERE number = ?1 AND organisation_id = ?2");
+            let mut statement = connection.prepare_cached(&sql)?;
+            let mut found = Vec::new();
+            for number in numbers {
+                found.extend(statement.query_row((number.0, organisation_id), equipment_row).optional()?);
+            }
+            Ok(found)
+        })
+        .await
     }
 
     /// All equipment of all organisations, a few thousand pieces at a time, for the start of the process. `visit` runs

@@ -37,7 +37,8 @@ impl Registry {
 
     async fn upsert(&self, entries: Vec<BulkUpsert>) -> BulkSummary {
         let entries = entries.into_iter().enumerate().collect();
-        self.bed.control.bulk_upsert_equipment(self.actor, entries, vec![], "00".to_owned()).await.unwrap()
+        let call = BulkCall { entries, body_hash: "00".to_owned(), ..BulkCall::default() };
+        self.bed.control.bulk_upsert_equipment(self.actor, call).await.unwrap()
     }
 }
 

@@ -32,6 +32,8 @@ pub struct IntegrationPatch {
     pub rate_limit_rpm: Option<i64>,
     /// Requests a UTC day; `Some(None)`: unlimited.
     pub daily_quota: Option<Option<i64>>,
+    /// Whether readings that are rejected are kept for a while.
+    pub keep_rejected: Option<bool>,
     /// All of the partner's people.
     pub contacts: Option<Vec<Contact>>,
     /// The client at an external issuer; not while Active.
@@ -74,6 +76,7 @@ struct Wanted {
     scopes: Vec<Scope>,
     rpm: u32,
     daily_quota: Option<u32>,
+    keep_rejected: bool,
     contacts: Vec<Contact>,
     /// Issuer and id of a client to bind in place of what is bound.
     client: Option<(String, String)>,
@@ -110,6 +113,7 @@ fn accept(tx: &Tx<'_>, before: &Integration, patch: IntegrationPatch) -> Result<
         scopes: scopes.unwrap_or_else(|| before.scopes.clone()),
         rpm: rpm.unwrap_or(before.rpm),
         daily_quota,
+        keep_rejected: patch.keep_rejected.unwrap_or(before.keep_rejected),
         contacts: patch.contacts.unwrap_or_else(|| before.contacts.clone()),
         client,
     })
@@ -129,6 +133,7 @@ fn difference(actor: &Actor, before: &Integration, wanted: &Wanted) -> Option<Au
     field("owner_id", json!(before.owner_id), json!(wanted.owner_id));
     field("rate_limit_rpm", json!(before.rpm), json!(wanted.rpm));
     field("daily_quota", json!(before.daily_quota), json!(wanted.daily_quota));
+    field("keep_rejected", json!(before.keep_rejected), json!(wanted.keep_rejected));
     let (had, has) = (before.scope_set(), wanted.scopes.iter().copied().collect());
     if had != has {
         field("scopes", names(before.scopes.iter().copied()), names(wanted.scopes.iter().copied()));
@@ -165,7 +170,7 @@ fn store(tx: &Tx<'_>, before: &Integration, wanted: &Wanted) -> Result<(), Error
         .prepare_cached(
             "UPDATE integrations SET version = version + 1, updated_at_us = :now, name = :name,
                description = :description, owner_id = :owner_id, scopes = :scopes, rpm = :rpm,
-               daily_quota = :daily_quota, contacts = :contacts,
+               daily_quota = :daily_quota, keep_rejected = :keep_rejected, contacts = :contacts,
                client_issuer = coalesce(:client_issuer, client_issuer), client_id = coalesce(:client_id, client_id),
                client_secret_hash = CASE WHEN :client_id IS NULL THEN client_secret_hash END
              WHERE id = :id AND organisation_id = :organisation_id AND version = :version AND status <> 'revoked'",
@@ -181,6 +186,7 @@ fn store(tx: &Tx<'_>, before: &Integration, wanted: &Wanted) -> Result<(), Error
             ":scopes": row::scopes_text(&wanted.scopes),
             ":rpm": wanted.rpm,
             ":daily_quota": wanted.daily_quota,
+            ":keep_rejected": wanted.keep_rejected,
             ":contacts": contacts_text(&wanted.contacts),
             ":client_issuer": client_issuer,
             ":client_id": client_id,

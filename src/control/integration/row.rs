@@ -69,6 +69,7 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Integration> {
         scopes: row.get::<_, ScopeList>("scopes")?.0,
         rpm: row.get("rpm")?,
         daily_quota: row.get("daily_quota")?,
+        keep_rejected: row.get("keep_rejected")?,
         allowlist: Allowlist { enabled: row.get("allowlist_enabled")?, entries: json(row, "allowlist")? },
         temporary_limit: temporary_limit(row)?,
         temporary_reason: row.get("temporary_reason")?,

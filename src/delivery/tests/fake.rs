@@ -10,7 +10,7 @@ use crate::{
 };
 
 #[derive(Default)]
-pub(super) struct FakeStore {
+pub(crate) struct FakeStore {
     state: Mutex<State>,
     gate: Mutex<()>,
 }
@@ -30,51 +30,51 @@ struct State {
 }
 
 impl FakeStore {
-    pub(super) fn set_knows_position(&self, knows: bool) {
+    pub(crate) fn set_knows_position(&self, knows: bool) {
         self.state.lock().knows_position = knows;
     }
 
-    pub(super) fn set_holds(&self, holds: bool) {
+    pub(crate) fn set_holds(&self, holds: bool) {
         self.state.lock().holds = holds;
     }
 
-    pub(super) fn set_broken(&self, broken: bool) {
+    pub(crate) fn set_broken(&self, broken: bool) {
         self.state.lock().broken = broken;
     }
 
-    pub(super) fn set_delivered(&self, position: u64) {
+    pub(crate) fn set_delivered(&self, position: u64) {
         let mut state = self.state.lock();
         (state.delivered, state.taken) = (Some(position), Some(position));
     }
 
-    pub(super) fn forget_held(&self) {
+    pub(crate) fn forget_held(&self) {
         let mut state = self.state.lock();
         state.held.clear();
         state.taken = state.delivered;
     }
 
-    pub(super) fn fail_next(&self, error: Error) {
+    pub(crate) fn fail_next(&self, error: Error) {
         self.state.lock().faults.push_back(error);
     }
 
-    pub(super) fn refuse(&self, refuses: fn(&Reading) -> bool) {
+    pub(crate) fn refuse(&self, refuses: fn(&Reading) -> bool) {
         self.state.lock().refuses = Some(refuses);
     }
 
     /// Writes hang until the guard is dropped.
-    pub(super) fn close_gate(&self) -> MutexGuard<'_, ()> {
+    pub(crate) fn close_gate(&self) -> MutexGuard<'_, ()> {
         self.gate.lock()
     }
 
     /// The values of what is stored, in order.
-    pub(super) fn numbers(&self) -> Vec<u32> {
+    pub(crate) fn numbers(&self) -> Vec<u32> {
         let mut numbers: Vec<_> = self.state.lock().readings.values().map(|value| *value as u32).collect();
         numbers.sort_unstable();
         numbers
     }
 
     /// Readings taken in, also those that were there already.
-    pub(super) fn seen(&self) -> usize {
+    pub(crate) fn seen(&self) -> usize {
         self.state.lock().seen
     }
 }
