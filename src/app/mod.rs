@@ -137,17 +137,7 @@ impl App {
             open: issuer.into_iter().flat_map(|issuer| directory::routes(issuer, control.clone())).collect(),
             resources: resources(config, &control, &store, &table),
         };
-        let idempotency = http::Idempotency::open(&config.data_dir, &config.http, jiff::Timestamp::now().as_second())
-            .context("kept answers")?;
-        let edge = http::Edge::new(http::Args {
-            config: config.http.clone(),
-            door: Arc::clone(&authenticator),
-            budget: ingest.budget().clone(),
-            intake: Arc::clone(&ingest),
-            surface,
-            idempotency,
-            journal: Arc::clone(&journal),
-        });
+        let edge = http_edge(config, &authenticator, &ingest, surface, &journal)?;
         tasks.serve_http(edge, http_tcp, config)?;
         tasks.take_from_broker(
             Arc::clone(&authenticator),
@@ -250,6 +240,26 @@ async fn metric_table(config: &Config, control: &Control) -> Result<MetricTable>
 
 async fn bind(address: std::net::SocketAddr, key: &str) -> Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {key} = {address}"))
+}
+
+fn http_edge(
+    config: &Config,
+    door: &Arc<Authenticator>,
+    intake: &Arc<ingest::Ingest>,
+    surface: http::Surface,
+    journal: &Arc<dyn Journal>,
+) -> Result<Arc<http::Edge<Authenticator, ingest::Ingest>>> {
+    let now_s = jiff::Timestamp::now().as_second();
+    let idempotency = http::Idempotency::open(&config.data_dir, &config.http, now_s).context("kept answers")?;
+    Ok(http::Edge::new(http::Args {
+        config: config.http.clone(),
+        door: Arc::clone(door),
+        budget: intake.budget().clone(),
+        intake: Arc::clone(intake),
+        surface,
+        idempotency,
+        journal: Arc::clone(journal),
+    }))
 }
 
 fn mqtt_edge(
