@@ -110,14 +110,14 @@ impl Fields {
     /// A whole number that may be left out, but not be null.
     pub(crate) fn integer(&mut self, name: &str) -> Option<i64> {
         let value = self.object.remove(name)?;
-        value.as_i64().or_else(|| self.refuse(name, "must be a whole number"))
+        whole(&value).or_else(|| self.refuse(name, "must be a whole number"))
     }
 
     /// A whole number that may be left out, or null.
     pub(crate) fn nullable_integer(&mut self, name: &str) -> Option<Option<i64>> {
         match self.object.remove(name)? {
             Value::Null => Some(None),
-            value => value.as_i64().map(Some).or_else(|| self.refuse(name, "must be a whole number or null")),
+            value => whole(&value).map(Some).or_else(|| self.refuse(name, "must be a whole number or null")),
         }
     }
 
@@ -239,6 +239,17 @@ impl Fields {
     }
 }
 
+/// The whole number that `value` is, however it is written: `750.0` is one as well, as JSON Schema has it.
+fn whole(value: &Value) -> Option<i64> {
+    /// Beyond it a number with a point no longer says which whole number it is.
+    const EXACT_MAX: f64 = 9_007_199_254_740_991.0;
+    value.as_i64().or_else(|| {
+        let number = value.as_f64().filter(|number| number.fract() == 0.0 && number.abs() <= EXACT_MAX)?;
+        #[allow(clippy::cast_possible_truncation, reason = "it is whole, and in range")]
+        Some(number as i64)
+    })
+}
+
 /// A JSON object in which no name stands twice: of two, nobody could say which was meant.
 struct Object(Map<String, Value>);
 
@@ -321,7 +332,16 @@ mod tests {
     // S216: null is no number, 1.5 and "abc" are none; -1 and 0 are for the control plane to refuse.
     #[test]
     fn numbers_are_whole_and_not_null() {
-        for (json, value) in [("0", Some(0)), ("-1", Some(-1)), ("1.5", None), ("\"abc\"", None), ("null", None)] {
+        for (json, value) in [
+            ("0", Some(0)),
+            ("-1", Some(-1)),
+            ("60.0", Some(60)),
+            ("1e3", Some(1_000)),
+            ("1.5", None),
+            ("1e300", None),
+            ("\"abc\"", None),
+            ("null", None),
+        ] {
             let mut fields = Fields::read(format!("{{\"rpm\":{json}}}").as_bytes()).unwrap();
             assert_eq!(fields.integer("rpm"), value, "{json}");
             assert_eq!(fields.finish().is_ok(), value.is_some(), "{json}");

@@ -179,6 +179,7 @@ async fn the_administrators_api_does_what_its_document_says() {
         ("SPARE_USER", spare.json["id"].as_str().unwrap()),
         ("OBJECTS", &objects),
         ("INTEGRATION", &sender.id),
+        ("SPARE_INTEGRATION", &facility.active(&[]).await.id),
         ("EQUIPMENT", &sensor),
         ("LOGIN", &login),
     ];
