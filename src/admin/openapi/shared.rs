@@ -242,6 +242,16 @@ fn parameters() -> Vec<Refinement> {
     let time = || json!({"format": "date-time"});
     vec![
         if_match(),
+        ("*", "from", time()),
+        ("*", "to", time()),
+        ("/admin/v1/readings", "resolution", json!({"pattern": "^[1-9][0-9]{0,8}[smhd]?$"})),
+        ("/admin/v1/readings/trace", "timestamp", time()),
+        ("/admin/v1/request-log", "status", json!({"pattern": "^[1-5](xx|[0-9]{2})$"})),
+        ("/admin/v1/request-log", "ip", json!({"pattern": "^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$"})),
+        ("/admin/v1/request-log", "scope", one_of(names(&Scope::ALL))),
+        ("/admin/v1/request-log", "transport", one_of(["http", "mqtt"])),
+        ("/admin/v1/request-log", "format", one_of(["json", "ndjson", "csv"])),
+        ("/admin/v1/request-log/counts", "step", json!({"pattern": "^(([1-6]|1[025]|20|30)m|[1-9][0-9]?h|[1-9]d)$"})),
         ("/admin/v1/integrations", "status", one_of(Status::ALL.map(Status::as_str))),
         ("/admin/v1/integrations", "vendor", vendors()),
         ("/admin/v1/integrations", "q", json!({"maxLength": 200})),
@@ -255,10 +265,6 @@ fn parameters() -> Vec<Refinement> {
         ("/admin/v1/quarantine", "from", time()),
         ("/admin/v1/quarantine", "to", time()),
         ("/admin/v1/audit-log", "order", one_of(["asc", "desc"])),
-        ("/admin/v1/audit-log", "from", time()),
-        ("/admin/v1/audit-log", "to", time()),
-        ("/admin/v1/readings", "from", time()),
-        ("/admin/v1/readings", "to", time()),
         ("/admin/v1/readings", "format", one_of(["json", "csv"])),
     ]
 }
