@@ -9,7 +9,7 @@ fn number(answer: &crate::support::Answer, name: &str) -> i64 {
     answer.header(name).unwrap_or_else(|| panic!("{name}")).parse().unwrap_or_else(|_| panic!("{name} is a number"))
 }
 
-// S215, S217–S223: 60 pass, the 61st is 429 until Reset; the headers count down.
+// S215, S217–S223, S329: 60 pass, the 61st is 429 until Reset; the headers count down.
 #[tokio::test]
 async fn sixty_a_minute_and_not_one_more() {
     let facility = Facility::new().await;

@@ -28,7 +28,10 @@ const STEPS: &[Step] = &[
         run: || cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"], &[]),
     },
     Step { name: "unit", run: || cargo(&["test", "--workspace", "--lib", "--bins", "--locked"], &[]) },
-    Step { name: "house rules", run: || cargo(&["test", "--test", "tidy", "--test", "contract", "--locked"], &[]) },
+    Step {
+        name: "house rules",
+        run: || cargo(&["test", "--test", "tidy", "--test", "statements", "--test", "contract", "--locked"], &[]),
+    },
     Step { name: "black box", run: black_box },
     Step { name: "load", run: load },
     Step {
