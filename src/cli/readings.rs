@@ -1,9 +1,17 @@
 //! `sensorgate readings …`: reading back.
 
 use clap::{Args, Subcommand, ValueEnum};
+use serde_json::Value;
 
 use super::{
-    client::Call, context::Context, error::Result, file::Target, find, options::Limit, table::Column, when::Period,
+    client::Call,
+    context::Context,
+    error::Result,
+    file::Target,
+    find,
+    options::Limit,
+    table::{Card, Column, text},
+    when::{self, Period},
 };
 
 const READINGS: &str = "/admin/v1/readings";
@@ -23,6 +31,7 @@ const LATEST: &[Column<'_>] = &[
 pub(super) const EXAMPLES: &str = "Examples:
   sensorgate readings latest --integration 'Climate computer'
   sensorgate readings range AA:BB:01 --metric temperature --from 24h --resolution 1h
+  sensorgate readings trace AA:BB:01 --metric temperature --at 2026-01-05T10:00:00Z
   sensorgate readings export AA:BB:01 --metric temperature --from 2026-01-01 --file temperature.csv";
 
 #[derive(Debug, Subcommand)]
@@ -51,6 +60,9 @@ pub(crate) enum Action {
         #[command(flatten)]
         limit: Limit,
     },
+    /// Where is my reading? Whether it was refused, waits, is stored or was replaced, and by which request.
+    #[command(visible_alias = "where")]
+    Trace(Trace),
     /// The same whole, as a file for a spreadsheet.
     Export {
         #[command(flatten)]
@@ -60,6 +72,23 @@ pub(crate) enum Action {
         #[command(flatten)]
         target: Target,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Trace {
+    /// Id or external id of the equipment.
+    equipment: String,
+    /// Whose external id it is, where two partners use the same.
+    #[arg(long)]
+    integration: Option<String>,
+    /// Only of this metric.
+    #[arg(long, short)]
+    metric: Option<String>,
+    /// The reading's own time; or --from and --to.
+    #[arg(long, value_name = "TIME", value_parser = when::past, conflicts_with_all = ["from", "to"])]
+    at: Option<String>,
+    #[command(flatten)]
+    period: Period,
 }
 
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
@@ -108,6 +137,7 @@ pub(super) async fn run(cx: &Context, action: &Action) -> Result {
             cx.out.list(&call.pages(limit.or(None)).await?, LATEST, |_| {})
         }
         Action::Range { series, limit } => range(cx, series, *limit).await,
+        Action::Trace(trace) => self::trace(cx, trace).await,
         Action::Export { series, format, target } => {
             let format = match format {
                 Format::Csv => "csv",
@@ -157,4 +187,38 @@ async fn range(cx: &Context, series: &Series, limit: Limit) -> Result {
         (None, None) => READING,
     };
     cx.out.list(&listing, columns, |_| {})
+}
+
+/// What is known of a reading, as a list that can be read from top to bottom.
+async fn trace(cx: &Context, trace: &Trace) -> Result {
+    let call = cx.client.get(format!("{READINGS}/trace")).query("metric", trace.metric.as_deref());
+    let call = named(cx, call, Some(&trace.equipment), trace.integration.as_deref()).await?;
+    let call = trace.period.narrow(call).query("timestamp", trace.at.as_deref());
+    let answer = call.send().await?;
+    cx.out.one(&answer, |known| {
+        let mut card = Card::default();
+        card.line("Outcome", &known["outcome"]).line("Summary", &known["summary"]);
+        card.line("Equipment", &known["external_id"]).line("Id", &known["equipment_id"]);
+        for (title, name) in [
+            ("Stored", "stored"),
+            ("Accepted in", "accepted_in"),
+            ("Refused in", "refused_in"),
+            ("Quarantined", "quarantined"),
+            ("Refused request", "refused_requests"),
+        ] {
+            for one in known[name].as_array().into_iter().flatten() {
+                card.say(title, facts(one));
+            }
+        }
+        if known["complete"] == false {
+            card.say("Not complete", "ask for a shorter time");
+        }
+        card
+    })
+}
+
+/// The fields of an object that have a value, as a line.
+fn facts(object: &Value) -> String {
+    let facts = object.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
+    facts.map(|(name, value)| format!("{name} {}", text(value))).collect::<Vec<_>>().join(", ")
 }

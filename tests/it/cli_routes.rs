@@ -77,6 +77,13 @@ const COMMANDS: &[(&str, &[&str])] = &[
     ("GET /admin/v1/readings", &["readings", "range", ID, "--metric", "co2", "--from", "24h", "--resolution", "1h"]),
     ("GET /admin/v1/readings", &["readings", "export", ID, "--metric", "co2", "--format", "parquet"]),
     ("GET /admin/v1/readings/latest", &["readings", "latest", "--integration", ID]),
+    ("GET /admin/v1/readings/trace", &["readings", "trace", ID, "--metric", "co2", "--at", "2026-01-05T10:00:00Z"]),
+    ("GET /admin/v1/request-log", &["logs", "list", "--status", "4xx", "--hours", "22-6", "--ip", "10.0.0.0/8"]),
+    ("GET /admin/v1/request-log", &["logs", "export", "--integration", ID, "--from", "24h", "--format", "ndjson"]),
+    ("GET /admin/v1/request-log/{id}", &["logs", "show", ID]),
+    ("GET /admin/v1/request-log/counts", &["logs", "counts", "--step", "1h"]),
+    ("GET /admin/v1/request-log/hours", &["logs", "hours"]),
+    ("GET /admin/v1/request-log/addresses", &["logs", "addresses", "--integration", ID, "--new"]),
     ("POST /admin/v1/logout", &["logout"]),
 ];
 

@@ -21,6 +21,7 @@ mod cli_routes;
 mod cli_terminal;
 mod credentials;
 mod demo;
+mod drill_cli;
 mod equipment;
 mod equipment_registry;
 mod examples;

@@ -94,6 +94,19 @@ impl Cli {
         self.ok(&[arguments, &["--output", "json"]].concat()).json()
     }
 
+    /// Its answer as JSON, once it is what the test waits for: logs are written beside the requests.
+    #[track_caller]
+    pub fn until(&self, arguments: &[&str], is_there: impl Fn(&Value) -> bool) -> Value {
+        for _ in 0..100 {
+            let answer = self.json(arguments);
+            if is_there(&answer) {
+                return answer;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        panic!("not seen in {}", self.json(arguments))
+    }
+
     /// The files of the sessions.
     pub fn files(&self) -> Vec<PathBuf> {
         let folder = self.state.path().join("sensorgate");
