@@ -26,6 +26,7 @@ mod session;
 mod state;
 mod table;
 mod users;
+mod webhooks;
 mod when;
 
 use std::process::ExitCode;
@@ -91,6 +92,9 @@ enum Remote {
     /// Requests of the integration API, and why each was answered as it was.
     #[command(visible_alias = "log", after_help = logs::EXAMPLES)]
     Logs(Noun<logs::Action>),
+    /// Where events of an integration are sent, and what came back.
+    #[command(visible_alias = "webhook", after_help = webhooks::EXAMPLES)]
+    Webhooks(Noun<webhooks::Action>),
     /// Readings that did not get into the store: looked at, sent again, let go.
     #[command(after_help = quarantine::EXAMPLES)]
     Quarantine(Noun<quarantine::Action>),
@@ -148,6 +152,7 @@ impl Remote {
             Self::Equipment(noun) => &noun.options,
             Self::Readings(noun) => &noun.options,
             Self::Logs(noun) => &noun.options,
+            Self::Webhooks(noun) => &noun.options,
             Self::Quarantine(noun) => &noun.options,
             Self::Audit(noun) => &noun.options,
             Self::Scopes(arguments) | Self::Vendors(arguments) | Self::EquipmentTypes(arguments) => &arguments.options,
@@ -166,6 +171,7 @@ async fn run(cx: &Context, command: &Remote) -> Result {
         Remote::Equipment(noun) => equipment::run(cx, &noun.action).await,
         Remote::Readings(noun) => readings::run(cx, &noun.action).await,
         Remote::Logs(noun) => logs::run(cx, &noun.action).await,
+        Remote::Webhooks(noun) => webhooks::run(cx, &noun.action).await,
         Remote::Quarantine(noun) => quarantine::run(cx, &noun.action).await,
         Remote::Audit(noun) => audit::run(cx, &noun.action).await,
         Remote::Scopes(_) => catalogue::scopes(cx).await,

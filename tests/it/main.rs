@@ -17,6 +17,7 @@ mod bridge;
 mod catalogue;
 mod cheating_cli;
 mod cli;
+mod cli_docs;
 mod cli_routes;
 mod cli_terminal;
 mod credentials;

@@ -30,7 +30,8 @@ pub(super) fn whole(integration: &Value, people: &Names) -> Card {
         .line("Vendor", &integration["vendor"])
         .line("Description", &integration["description"])
         .line("Owner", &named(people, &integration["owner_id"]))
-        .line("Scopes", &integration["scopes"]);
+        .line("Scopes", &integration["scopes"])
+        .some("Scopes that wait for a second administrator", &integration["scopes_pending"]);
     limits(&mut card, integration);
     credentials(&mut card, integration);
     deeds(&mut card, integration, people);

@@ -115,27 +115,36 @@ pub(super) async fn list(cx: &Context, list: &List) -> Result {
     Ok(())
 }
 
-/// What is requested, but not by the caller: for those they can do nothing.
+/// What somebody else asked for, an integration or more scopes: for what the caller asked for they can do nothing.
 pub(super) async fn pending(cx: &Context) -> Result {
     const COLUMNS: &[Column<'_>] = &[
         Column::new("NAME", "name"),
         Column::new("VENDOR", "vendor"),
         Column::new("SCOPES", "scopes"),
-        Column::new("REQUESTED BY", "requested_by"),
+        Column::new("NEW SCOPES", "scopes_pending"),
+        Column::new("ASKED BY", "requested_by"),
         Column::new("SINCE", "created_at"),
         Column::whole("ID", "id"),
     ];
     let me = cx.client.get("/admin/v1/me").send().await?.json["id"].clone();
-    let all = cx.client.get(INTEGRATIONS).query("status", Some("requested")).pages(None).await?;
+    let all = cx.client.get(INTEGRATIONS).pages(None).await?;
     let mut awaiting = Listing::default();
     for (item, value) in all.items.into_iter().zip(all.values) {
-        if value["requested_by"] != me {
+        let is_request = value["status"] == "requested" && value["requested_by"] != me;
+        let is_widening = !value["scopes_pending"].is_null() && value["scopes_pending_by"] != me;
+        if is_request || is_widening {
             awaiting.items.push(item);
             awaiting.values.push(value);
         }
     }
     let people = find::people(cx).await;
-    cx.out.list(&awaiting, COLUMNS, |item| item["requested_by"] = find::named(&people, &item["requested_by"]))
+    cx.out.list(&awaiting, COLUMNS, |item| {
+        if !item["scopes_pending"].is_null() {
+            item["requested_by"] = item["scopes_pending_by"].clone();
+            item["created_at"] = item["scopes_pending_at"].clone();
+        }
+        item["requested_by"] = find::named(&people, &item["requested_by"]);
+    })
 }
 
 pub(super) async fn show(cx: &Context, integration: &str) -> Result {
