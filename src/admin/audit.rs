@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     control::audit::{AuditFilter, Entry, Fault, Head, Verdict},
-    model::{IntegrationId, RequestId, UserId},
+    model::{IntegrationId, OrganisationId, RequestId, UserId},
 };
 
 /// One entry of the audit log.
@@ -81,7 +81,10 @@ pub(super) struct VerdictView {
     head: Option<String>,
     /// The head as it was signed.
     signed_head: Option<HeadView>,
-    /// `entry_altered`, `entry_missing`, `head_unmet`, `head_missing` or `head_forged`.
+    /// Checkpoints that the log meets.
+    checkpoints: usize,
+    /// `entry_altered`, `entry_missing`, `head_unmet`, `head_missing`, `head_forged`, `checkpoint_unmet` or
+    /// `checkpoint_forged`.
     #[serde(skip_serializing_if = "Option::is_none")]
     fault: Option<&'static str>,
     /// The first entry that cannot be trusted.
@@ -112,6 +115,30 @@ impl From<&Head> for HeadView {
     }
 }
 
+/// A head that was kept for good. The signature is Ed25519 over the bytes that `docs/audit.md` names.
+#[derive(Serialize, ToSchema)]
+#[schema(as = AuditCheckpoint)]
+pub(super) struct CheckpointView {
+    #[schema(value_type = String, format = Uuid)]
+    organisation_id: OrganisationId,
+    seq: u64,
+    /// Hash of the entry `seq`.
+    hash: String,
+    /// When it was signed, microseconds since the Unix epoch: a part of what is signed.
+    at_us: i64,
+    /// Ed25519, hexadecimal.
+    public_key: String,
+    /// Hexadecimal.
+    signature: String,
+}
+
+impl From<Head> for CheckpointView {
+    fn from(head: Head) -> Self {
+        let Head { organisation_id, seq, hash, at_us, public_key, signature } = head;
+        Self { organisation_id, seq, hash, at_us, public_key, signature }
+    }
+}
+
 impl From<Verdict> for VerdictView {
     fn from(verdict: Verdict) -> Self {
         Self {
@@ -119,6 +146,7 @@ impl From<Verdict> for VerdictView {
             entries: verdict.entries,
             head: verdict.head.as_ref().map(|head| head.hash.clone()),
             signed_head: verdict.head.as_ref().map(HeadView::from),
+            checkpoints: verdict.checkpoints,
             fault: verdict.fault.map(Fault::as_str),
             first_bad_seq: verdict.first_bad_seq,
         }
@@ -156,6 +184,17 @@ pub(super) async fn verify(
     Administrator(actor): Administrator,
 ) -> Result<Json<VerdictView>, Problem> {
     Ok(Json(admin.control.verify_audit(actor.organisation_id).await?.into()))
+}
+
+/// `GET /admin/v1/audit-log/checkpoints`
+pub(super) async fn checkpoints(
+    State(admin): State<Admin>,
+    Administrator(actor): Administrator,
+    mut parameters: Parameters,
+) -> Result<Json<List<CheckpointView>>, Problem> {
+    let page = parameters.page()?;
+    parameters.finish()?;
+    Ok(list(admin.control.audit_checkpoints(actor.organisation_id, page).await?))
 }
 
 /// `GET /admin/v1/integrations/{id}/history`

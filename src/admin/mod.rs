@@ -7,6 +7,7 @@
 
 mod allowlist;
 mod audit;
+mod audit_export;
 mod caller;
 mod catalogue;
 mod config;

@@ -12,9 +12,9 @@ use axum::{
 use http::{HeaderName, header::ALLOW};
 
 use super::{
-    Admin, allowlist, audit, caller::SignedIn, catalogue, equipment, equipment_csv, grants, integrations, latest,
-    lifecycle, openapi, probes, problem::Problem, quarantine, reading_trace, readings, request, request_log, rooms,
-    session, users,
+    Admin, allowlist, audit, audit_export, caller::SignedIn, catalogue, equipment, equipment_csv, grants, integrations,
+    latest, lifecycle, openapi, probes, problem::Problem, quarantine, reading_trace, readings, request, request_log,
+    rooms, session, users,
 };
 use crate::model::ProblemCode;
 
@@ -47,6 +47,8 @@ pub fn router(admin: Admin) -> Router {
         .nest("/integrations/{id}", integration)
         .route("/audit-log", get(audit::index))
         .route("/audit-log/verify", get(audit::verify))
+        .route("/audit-log/checkpoints", get(audit::checkpoints))
+        .route("/audit-log/export", get(audit_export::export))
         .route("/equipment", get(equipment::index).post(equipment::create))
         .route("/equipment/bulk", post(equipment::upsert))
         .route("/equipment/export", get(equipment_csv::export))

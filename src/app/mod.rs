@@ -113,6 +113,7 @@ impl App {
         sync.load(&control).await.context("integrations and equipment")?;
         control.set_listener(Arc::new(sync.clone()));
         tasks.save_usage(sync, control.clone());
+        tasks.keep_checkpoints(control.clone());
 
         let http_tcp = bind(config.http.address, "http.address").await?;
         let mqtt_ports = MqttPorts::bind(&config.mqtt).await?;

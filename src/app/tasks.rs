@@ -25,6 +25,8 @@ use crate::{
     telemetry::{health::Health, task},
 };
 
+/// How often it is looked whether a checkpoint of an audit log is due.
+const KEEP_CHECKPOINTS_EVERY: Duration = Duration::from_secs(30);
 /// How often the use of quotas and keys is saved. A kill may forget so much of it.
 const SAVE_USAGE_EVERY: Duration = Duration::from_secs(1);
 
@@ -110,6 +112,20 @@ impl Tasks {
             while time::timeout(SAVE_USAGE_EVERY, shutdown.cancelled()).await.is_err() {
                 if let Err(error) = sync.save_usage(&control).await {
                     tracing::warn!(error = &error as &dyn std::error::Error, "The use of quotas could not be saved.");
+                }
+            }
+        });
+    }
+
+    /// Keeps checkpoints of audit logs that have grown, also where no further entry comes.
+    pub(super) fn keep_checkpoints(&mut self, control: Control) {
+        self.background("audit_checkpoints", |shutdown| async move {
+            while time::timeout(KEEP_CHECKPOINTS_EVERY, shutdown.cancelled()).await.is_err() {
+                if let Err(error) = control.keep_audit_checkpoints().await {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "No checkpoint of the audit log was kept."
+                    );
                 }
             }
         });

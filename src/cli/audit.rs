@@ -1,14 +1,16 @@
 //! `sensorgate audit …`: who did what, and the proof that the log is whole.
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use serde_json::Value;
 
 use super::{
     client::Listing,
     context::Context,
     error::{Error, Result},
+    file::Target,
     find,
     options::Limit,
+    proof,
     table::{Card, Column},
     when::Period,
 };
@@ -29,17 +31,57 @@ const COLUMNS: &[Column<'_>] = &[
     Column::whole("REQUEST", "request_id"),
 ];
 
+const CHECKPOINTS: &[Column<'_>] = &[
+    Column::new("SEQ", "seq"),
+    Column::new("AT (µs)", "at_us"),
+    Column::whole("HASH", "hash"),
+    Column::whole("PUBLIC KEY", "public_key"),
+    Column::whole("SIGNATURE", "signature"),
+];
+
 pub(super) const EXAMPLES: &str = "Examples:
   sensorgate audit list --from 7d --action suspend
-  sensorgate audit verify || echo 'the log was tampered with'";
+  sensorgate audit verify || echo 'the log was tampered with'
+  sensorgate audit verify --checkpoints checkpoints-of-last-year.ndjson
+  sensorgate audit verify --data-dir /var/lib/sensorgate
+  sensorgate audit verify --file audit-log.ndjson --checkpoints checkpoints.ndjson --public-key 5d0c…";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Action {
     /// Entries, the newest first.
     #[command(visible_alias = "ls")]
     List(List),
-    /// Check on the service that no entry was altered, removed or moved. Exit code 1 if one was.
-    Verify,
+    /// Take the log out as a file.
+    Export {
+        /// ndjson proves itself (audit verify --file), csv is for people.
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+        #[command(flatten)]
+        period: Period,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Signed checkpoints, to be put aside: with --output ndjson they are the file that verify takes.
+    Checkpoints,
+    /// Prove that no entry was altered, removed or moved. Exit code 1 if one was.
+    Verify(proof::Verify),
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub(crate) enum Format {
+    #[default]
+    Ndjson,
+    Csv,
+}
+
+impl Action {
+    /// What needs no service: a proof on a data directory or on an exported file.
+    pub(super) fn without_service(&self) -> Option<&proof::Verify> {
+        match self {
+            Self::Verify(arguments) if arguments.is_local() => Some(arguments),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -68,7 +110,24 @@ pub(crate) struct List {
 pub(super) async fn run(cx: &Context, action: &Action) -> Result {
     match action {
         Action::List(list) => show(cx, &entries(cx, list).await?).await,
-        Action::Verify => verify(cx).await,
+        Action::Export { format, period, target } => {
+            let format = match format {
+                Format::Ndjson => "ndjson",
+                Format::Csv => "csv",
+            };
+            let call = cx.client.get(format!("{AUDIT}/export")).query("format", Some(format));
+            target.fetch(cx, period.narrow(call)).await
+        }
+        Action::Checkpoints => {
+            let listing = cx.client.get(format!("{AUDIT}/checkpoints")).pages(None).await?;
+            cx.out.list(&listing, CHECKPOINTS, |_| {})
+        }
+        Action::Verify(arguments) if arguments.is_by_the_service() => verify(cx).await,
+        Action::Verify(arguments) => {
+            let mut export = Vec::new();
+            cx.client.get(format!("{AUDIT}/export")).query("format", Some("ndjson")).download(&mut export).await?;
+            proof::downloaded(cx.client.base(), &export, arguments, &cx.out)
+        }
     }
 }
 

@@ -20,6 +20,7 @@ mod logs;
 mod options;
 mod output;
 mod prompt;
+mod proof;
 mod quarantine;
 mod readings;
 mod session;
@@ -134,6 +135,9 @@ fn remote(command: &Remote) -> Result {
     runtime.block_on(async {
         let cx = match command {
             Remote::Login(arguments) => return session::login(&Context::nobody(&arguments.options)?, arguments).await,
+            Remote::Audit(noun) if let Some(verify) = noun.action.without_service() => {
+                return proof::local(verify, &noun.options);
+            }
             other => Context::signed_in(other.options())?,
         };
         cx.after(run(&cx, command).await)

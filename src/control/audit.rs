@@ -4,7 +4,11 @@
 //! again: its hash covers the very bytes. The columns that lists filter by are computed from that text by the
 //! database, so that they cannot disagree with it. Entries hold no secret (S084).
 
+pub mod chain;
+pub mod checkpoint;
+mod export;
 mod list;
+pub mod proof;
 mod seal;
 mod verify;
 
@@ -13,10 +17,11 @@ use std::net::IpAddr;
 use rusqlite::OptionalExtension;
 use serde::Serialize;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
+use self::chain::{GENESIS, chain_hash};
 pub(super) use self::seal::Seal;
 pub use self::{
+    export::StoredEntry,
     list::{AuditFilter, Entry},
     seal::Head,
     verify::{Fault, Verdict},
@@ -215,17 +220,4 @@ impl Control {
         let after = Some(json!({ "refused": problem.code() }));
         self.write(move |tx| append(tx, AuditEntry { after, ..AuditEntry::by(&actor, action, target) })).await
     }
-}
-
-/// What the first entry of a chain follows.
-const GENESIS: [u8; 32] = [0; 32];
-
-/// The hash of entry `seq` with `body`, after an entry with hash `previous`.
-fn chain_hash(seq: u64, previous: &[u8; 32], body: &[u8]) -> [u8; 32] {
-    let mut hasher = Sha256::new();
-    hasher.update(b"sensorgate-audit-v1");
-    hasher.update(seq.to_be_bytes());
-    hasher.update(previous);
-    hasher.update(body);
-    hasher.finalize().into()
 }

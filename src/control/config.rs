@@ -1,5 +1,7 @@
 //! The room's section of the configuration.
 
+use std::path::PathBuf;
+
 use serde::Deserialize;
 
 /// `[control]`.
@@ -24,12 +26,18 @@ pub struct Config {
     pub session_absolute_s: u64,
     /// Pieces of equipment that one integration may have, retired ones included, 1 … 10,000,000.
     pub equipment_per_integration_max: u32,
+    /// Entries of an audit log after which a checkpoint is kept, 1 … 1,000,000.
+    pub audit_checkpoint_entries: u64,
+    /// Seconds after which a checkpoint of a log that has grown is kept, 60 … 604,800.
+    pub audit_checkpoint_interval_s: u64,
+    /// A second file that every checkpoint is written to, on a medium that cannot be rewritten; empty: none.
+    pub audit_checkpoint_copy: PathBuf,
 }
 
 impl Config {
     /// Whether the values make sense; names the key and the value that does not.
     pub fn check(&self) -> Result<(), String> {
-        let ranges: [(&str, u64, std::ops::RangeInclusive<u64>); 9] = [
+        let ranges: [(&str, u64, std::ops::RangeInclusive<u64>); 11] = [
             ("busy_timeout_ms", self.busy_timeout_ms, 100..=60_000),
             ("read_connections", self.read_connections as u64, 1..=64),
             ("password_memory_kib", self.password_memory_kib.into(), 8_192..=1_048_576),
@@ -39,6 +47,8 @@ impl Config {
             ("session_idle_s", self.session_idle_s, 120..=86_400),
             ("session_absolute_s", self.session_absolute_s, 300..=604_800),
             ("equipment_per_integration_max", self.equipment_per_integration_max.into(), 1..=10_000_000),
+            ("audit_checkpoint_entries", self.audit_checkpoint_entries, 1..=1_000_000),
+            ("audit_checkpoint_interval_s", self.audit_checkpoint_interval_s, 60..=604_800),
         ];
         for (key, value, range) in ranges {
             if !range.contains(&value) {

@@ -75,7 +75,7 @@ impl Control {
             |writes: bool| connect(&path, writes, config).map_err(|source| Error::Open { path: path.clone(), source });
         let mut writer = open(true)?;
         schema::migrate(&mut writer)?;
-        let seal = Seal::open(&data_dir.join("audit"))?;
+        let seal = Seal::open(&data_dir.join("audit"), config)?;
         seal.catch_up(&writer)?;
         let readers = (0..config.read_connections).map(|_| open(false)).collect::<Result<Vec<_>, _>>()?;
         Ok(Self {

@@ -48,6 +48,14 @@ impl PageRequest {
     }
 }
 
+impl PageRequest {
+    /// The same for a list in the order of a number.
+    pub(super) fn after_number(&self, kind: &str) -> Result<Option<u64>, Error> {
+        let key = self.after(kind)?.map(|key| key.try_into().map(u64::from_be_bytes));
+        key.transpose().map_err(|_| Error::InvalidParameter("cursor is not one that this list gave out"))
+    }
+}
+
 impl<T> Page<T> {
     /// The page made of `items`, which were read with a limit one above `limit` so that the end is known. `key` gives
     /// the key of an item.

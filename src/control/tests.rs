@@ -41,6 +41,9 @@ pub(super) fn config() -> Config {
         session_idle_s: 1_800,
         session_absolute_s: 28_800,
         equipment_per_integration_max: 1_000,
+        audit_checkpoint_entries: 100,
+        audit_checkpoint_interval_s: 3_600,
+        audit_checkpoint_copy: Default::default(),
     }
 }
 
@@ -50,8 +53,12 @@ pub(super) fn embedded() -> Issuers {
 
 impl Bed {
     pub(super) async fn new(issuers: Issuers) -> Self {
+        Self::with(issuers, config()).await
+    }
+
+    pub(super) async fn with(issuers: Issuers, config: Config) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let control = Control::open(dir.path(), &config(), issuers).unwrap();
+        let control = Control::open(dir.path(), &config, issuers).unwrap();
         let organisation_id = add_organisation(&control).await;
         Self { control, organisation_id, dir }
     }

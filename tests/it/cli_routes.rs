@@ -67,6 +67,8 @@ const COMMANDS: &[(&str, &[&str])] = &[
     ("GET /admin/v1/integrations/{id}/history", &["integrations", "history", ID]),
     ("GET /admin/v1/audit-log", &["audit", "list", "--from", "7d"]),
     ("GET /admin/v1/audit-log/verify", &["audit", "verify"]),
+    ("GET /admin/v1/audit-log/export", &["audit", "export", "--format", "csv", "--from", "7d"]),
+    ("GET /admin/v1/audit-log/checkpoints", &["audit", "checkpoints"]),
     ("GET /admin/v1/equipment", &["equipment", "list", "--kind", "sensor", "--integration", ID]),
     ("POST /admin/v1/equipment", &["equipment", "create", "--integration", ID, "--kind", "sensor", "--name", "n"]),
     ("POST /admin/v1/equipment/bulk", &["equipment", "bulk", "--file", "-"]),

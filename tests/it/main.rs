@@ -10,6 +10,7 @@ mod support;
 mod acks;
 mod allowlist;
 mod asyncapi;
+mod audit;
 mod auth;
 mod barrier;
 mod batch;

@@ -72,7 +72,7 @@ pub(super) async fn serve() -> Response {
         request_log::index, request_log::show, request_log::counts, request_log::hours, request_log::addresses,
         request_log::trace,
         quarantine::index, quarantine::show, quarantine::replay, quarantine::discard,
-        audit::index, audit::verify,
+        audit::index, audit::verify, audit::checkpoints, audit::export,
         probes::livez, probes::readyz, probes::metrics, probes::openapi,
     ),
     security(("session" = [])),

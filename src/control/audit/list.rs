@@ -103,11 +103,7 @@ fn read(
     // The direction is part of the cursor's kind: one that was given out going up does not lead down.
     let (kind, beyond, order) = if filter.newest_first { ("audit-", "<", "DESC") } else { ("audit+", ">", "ASC") };
     let limit = request.limit()?;
-    let after = request
-        .after(kind)?
-        .map(|key| key.try_into().map(u64::from_be_bytes))
-        .transpose()
-        .map_err(|_| Error::InvalidParameter("cursor is not one that this list gave out"))?;
+    let after = request.after_number(kind)?;
     let sql = format!(
         "SELECT body, hash FROM audit_entries
          WHERE organisation_id = :organisation_id

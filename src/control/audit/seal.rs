@@ -12,13 +12,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 
-use super::{GENESIS, chain_hash};
+use super::{
+    chain::{GENESIS, chain_hash},
+    checkpoint::Checkpoints,
+};
 use crate::{
-    control::{Error, db::now_us},
+    control::{Config, Error, db::now_us},
     model::OrganisationId,
     telemetry::metrics::CONTROL_AUDIT_HEAD_FAILURES_TOTAL,
 };
@@ -41,7 +44,7 @@ pub struct Head {
 }
 
 impl Head {
-    fn signed_bytes(&self) -> Vec<u8> {
+    pub(super) fn signed_bytes(&self) -> Vec<u8> {
         let mut bytes = b"sensorgate-audit-head-v1".to_vec();
         bytes.extend(self.organisation_id.as_uuid().as_bytes());
         bytes.extend(self.seq.to_be_bytes());
@@ -72,6 +75,7 @@ pub(in crate::control) enum Agreement {
 pub(in crate::control) struct Seal {
     directory: PathBuf,
     key: Ed25519KeyPair,
+    pub(super) checkpoints: Checkpoints,
 }
 
 impl fmt::Debug for Seal {
@@ -82,7 +86,7 @@ impl fmt::Debug for Seal {
 
 impl Seal {
     /// Reads the key of `directory`, or makes both.
-    pub(in crate::control) fn open(directory: &Path) -> Result<Self, Error> {
+    pub(in crate::control) fn open(directory: &Path, config: &Config) -> Result<Self, Error> {
         let prepare = |source| Error::Prepare { path: directory.to_owned(), source };
         if !directory.exists() {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(prepare)?;
@@ -100,7 +104,8 @@ impl Seal {
         }
         let document = fs::read(&path).map_err(prepare)?;
         let key = Ed25519KeyPair::from_pkcs8(&document).map_err(|_| unusable("it is no Ed25519 key in PKCS#8"))?;
-        Ok(Self { directory: directory.to_owned(), key })
+        let checkpoints = Checkpoints::open(directory, config)?;
+        Ok(Self { directory: directory.to_owned(), key, checkpoints })
     }
 
     /// The head kept for `organisation_id`, signature and all unjudged.
@@ -114,10 +119,7 @@ impl Seal {
 
     /// Whether `head` was signed with this key, for this organisation.
     pub(super) fn is_ours(&self, organisation_id: OrganisationId, head: &Head) -> bool {
-        let public = UnparsedPublicKey::new(&ED25519, self.key.public_key().as_ref());
-        head.organisation_id == organisation_id
-            && hex::decode(&head.signature)
-                .is_ok_and(|signature| public.verify(&head.signed_bytes(), &signature).is_ok())
+        head.organisation_id == organisation_id && head.is_signed(Some(&hex::encode(self.key.public_key())))
     }
 
     /// Holds the chain of `organisation_id` against `head`.
@@ -210,11 +212,12 @@ impl Seal {
             }
         }
         let path = self.path(organisation_id);
-        self.write(organisation_id, seq, hash).map_err(|source| Error::Prepare { path, source })?;
+        let head = self.write(organisation_id, seq, hash).map_err(|source| Error::Prepare { path, source })?;
+        self.checkpoints.consider(&head, head.at_us);
         Ok(agreement)
     }
 
-    fn write(&self, organisation_id: OrganisationId, seq: u64, hash: [u8; 32]) -> io::Result<()> {
+    fn write(&self, organisation_id: OrganisationId, seq: u64, hash: [u8; 32]) -> io::Result<Head> {
         let mut head = Head {
             organisation_id,
             seq,
@@ -226,7 +229,8 @@ impl Seal {
         head.signature = hex::encode(self.key.sign(&head.signed_bytes()));
         let mut text = serde_json::to_vec_pretty(&head)?;
         text.push(b'\n');
-        replace_file(&self.path(organisation_id), &text)
+        replace_file(&self.path(organisation_id), &text)?;
+        Ok(head)
     }
 
     fn path(&self, organisation_id: OrganisationId) -> PathBuf {

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use rusqlite::Connection;
-use serde::Deserialize;
 
-use super::{GENESIS, Head, chain_hash, seal::Agreement};
+use super::{
+    Head,
+    chain::{Chain, Found, GENESIS},
+    seal::Agreement,
+};
 use crate::{
     control::{Control, Error, db::Inner},
     model::OrganisationId,
@@ -24,6 +27,10 @@ pub enum Fault {
     HeadMissing,
     /// The head is not signed by this server's key.
     HeadForged,
+    /// The chain is whole, but not the one that a checkpoint was signed for: it was computed anew.
+    CheckpointUnmet,
+    /// A checkpoint is not signed by the key that it should be.
+    CheckpointForged,
 }
 
 impl Fault {
@@ -36,6 +43,8 @@ impl Fault {
             Self::HeadUnmet => "head_unmet",
             Self::HeadMissing => "head_missing",
             Self::HeadForged => "head_forged",
+            Self::CheckpointUnmet => "checkpoint_unmet",
+            Self::CheckpointForged => "checkpoint_forged",
         }
     }
 }
@@ -47,6 +56,8 @@ pub struct Verdict {
     pub entries: u64,
     /// The signed head, as it is kept outside the database.
     pub head: Option<Head>,
+    /// Checkpoints that the chain meets.
+    pub checkpoints: usize,
     /// What is wrong; none: nothing.
     pub fault: Option<Fault>,
     /// The first entry that cannot be trusted: the altered one, the missing one, or the one that the head was signed
@@ -82,7 +93,10 @@ fn verify(
     organisation_id: OrganisationId,
     head: std::io::Result<Option<Head>>,
 ) -> Result<Verdict, Error> {
-    let (entries, mut found) = walk(connection, organisation_id)?;
+    let kept = inner.seal.checkpoints.of(organisation_id);
+    let checkpoints = kept.as_deref().unwrap_or_default();
+    let are_ours = kept.is_ok() && checkpoints.iter().all(|head| inner.seal.is_ours(organisation_id, head));
+    let (entries, checkpoints, found) = walk(connection, organisation_id, checkpoints)?;
     let unmet = match inner.seal.compare(connection, organisation_id, &head)? {
         Agreement::Met | Agreement::New => None,
         Agreement::HeadMissing => Some((Fault::HeadMissing, None)),
@@ -93,47 +107,30 @@ fn verify(
         }
     };
     // The chain's own fault says more than the head's: it names the first entry.
-    found = found.or(unmet);
+    let found = found.or(unmet).or_else(|| (!are_ours).then_some((Fault::CheckpointForged, None)));
     Ok(Verdict {
         entries,
         head: head.ok().flatten(),
+        checkpoints,
         fault: found.map(|(fault, _)| fault),
         first_bad_seq: found.and_then(|(_, seq)| seq),
     })
 }
 
-/// The part of an entry that must agree with where it stands.
-#[derive(Deserialize)]
-struct Place {
+/// Counts the entries and the checkpoints that they meet, and finds the first that does not follow from the one before.
+pub(super) fn walk(
+    connection: &Connection,
     organisation_id: OrganisationId,
-    seq: u64,
-}
-
-/// A fault, and the first entry that cannot be trusted for it.
-type Found = Option<(Fault, Option<u64>)>;
-
-/// Counts the entries and finds the first that does not follow from the one before.
-fn walk(connection: &Connection, organisation_id: OrganisationId) -> Result<(u64, Found), Error> {
+    checkpoints: &[Head],
+) -> rusqlite::Result<(u64, usize, Option<Found>)> {
     let mut statement = connection
         .prepare("SELECT seq, CAST(body AS BLOB), hash FROM audit_entries WHERE organisation_id = ?1 ORDER BY seq")?;
     let mut rows = statement.query([organisation_id])?;
-    let (mut entries, mut previous, mut found) = (0, GENESIS, None);
+    let mut chain = Chain::after(organisation_id, 0, GENESIS, checkpoints);
     while let Some(row) = rows.next()? {
-        entries += 1;
-        if found.is_some() {
-            continue;
-        }
-        let (seq, hash): (u64, Vec<u8>) = (row.get(0)?, row.get(2)?);
+        let hash: Vec<u8> = row.get(2)?;
         let body = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
-        let expected = chain_hash(entries, &previous, body);
-        let stands_right = serde_json::from_slice::<Place>(body)
-            .is_ok_and(|place| place.seq == entries && place.organisation_id == organisation_id);
-        if seq != entries {
-            found = Some((Fault::EntryMissing, Some(entries)));
-        } else if hash != expected || !stands_right {
-            found = Some((Fault::EntryAltered, Some(entries)));
-        }
-        previous = expected;
+        chain.follow(row.get(0)?, body, &hash);
     }
-    Ok((entries, found))
+    Ok(chain.finish(true))
 }

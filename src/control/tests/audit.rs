@@ -5,7 +5,7 @@ use super::{
     *,
 };
 use crate::{
-    control::audit::{AuditFilter, Entry, Fault, Verdict},
+    control::audit::{AuditFilter, Entry, Fault, Verdict, proof},
     model::Status,
 };
 
@@ -256,4 +256,117 @@ async fn the_log_is_read_in_pages_and_by_filter() {
     assert_eq!(bed.control.audit_log(other, Default::default(), Default::default()).await.unwrap().items, []);
     assert!(bed.control.history(other, first, Default::default()).await.is_err());
     assert!(bed.control.verify_audit(other).await.unwrap().is_ok());
+}
+
+fn checkpoints(bed: &Bed) -> Vec<crate::control::audit::Head> {
+    crate::control::audit::checkpoint::read(&bed.path().join("audit/checkpoints.ndjson")).unwrap()
+}
+
+// S288: a head is kept after so many entries; a chain that was computed anew does not meet it, even where whoever did
+// it has the signing key and signed a head for it.
+#[tokio::test]
+async fn a_chain_computed_anew_and_signed_anew_does_not_meet_an_old_checkpoint() {
+    let bed = Bed::with(embedded(), Config { audit_checkpoint_entries: 3, ..config() }).await;
+    let (ann, bob) = (bed.administrator().await, bed.administrator().await);
+    let id = in_status(&bed, Status::Suspended, ann, bob).await.id;
+    for action in [Try::Update, Try::Regenerate] {
+        action.run(&bed, bob, id, None).await.unwrap();
+    }
+    let kept = checkpoints(&bed);
+    assert_eq!(kept.iter().map(|head| head.seq).collect::<Vec<_>>(), [1, 4]);
+    assert!(kept.iter().all(|head| head.is_signed(None)));
+    assert_eq!(verify(&bed).await.checkpoints, 2);
+    let page = bed.control.audit_checkpoints(bed.organisation_id, Default::default()).await.unwrap();
+    assert_eq!(page.items, kept);
+
+    let sql = bed.sql();
+    sql.execute_batch("DROP TRIGGER audit_is_fixed").unwrap();
+    recompute(&sql, |body| body.replace("odd traffic", "holiday"));
+    // Whoever has the whole machine signs what they like: without its head and checkpoints the server starts anew.
+    std::fs::remove_file(bed.path().join(format!("audit/{}.head", bed.organisation_id))).unwrap();
+    std::fs::remove_file(bed.path().join("audit/checkpoints.ndjson")).unwrap();
+    let evidence = proof::Evidence { checkpoints: kept, ..Default::default() };
+    let found = &proof::of_data_dir(bed.path(), &evidence).unwrap()[0];
+    assert_eq!((found.fault, found.first_bad_seq), (Some(Fault::CheckpointUnmet), Some(4)));
+}
+
+// The checkpoint of the last entry comes with time, where no further entry follows.
+#[tokio::test]
+async fn a_chain_that_has_grown_gets_its_checkpoint_in_time() {
+    let bed = Bed::with(embedded(), Config { audit_checkpoint_interval_s: 0, ..config() }).await;
+    let ann = bed.administrator().await;
+    bed.requested(ann).await;
+    let before = checkpoints(&bed).len();
+    bed.control.keep_audit_checkpoints().await.unwrap();
+    assert_eq!(checkpoints(&bed).len(), before, "nothing has grown since");
+    bed.requested(ann).await;
+    assert_eq!(checkpoints(&bed).last().unwrap().seq, 2);
+}
+
+// A line that a crash cut short is no checkpoint, and no obstacle.
+#[tokio::test]
+async fn a_torn_checkpoint_is_dropped_at_the_next_start() {
+    let mut bed = Bed::new(embedded()).await;
+    bed.requested(bed.administrator().await).await;
+    let path = bed.path().join("audit/checkpoints.ndjson");
+    let whole = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, format!("{whole}{}", &whole[..40])).unwrap();
+    bed.control = Control::open(bed.path(), &config(), embedded()).unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), whole);
+    assert!(verify(&bed).await.is_ok());
+    std::fs::write(&path, whole.replacen("\"seq\":1", "\"seq\":2", 1)).unwrap();
+    assert!(!verify(&bed).await.is_ok(), "a forged checkpoint is told");
+}
+
+/// What somebody does to an exported log. The numbers say where.
+fn tamper(lines: &mut Vec<String>, kind: u8, at: usize, how: usize) {
+    let at = at % lines.len();
+    match kind {
+        0 => drop(lines.remove(at)),
+        1 => {
+            let other = (at + 1 + how % (lines.len() - 1)) % lines.len();
+            lines.swap(at, other);
+        }
+        2 => lines.insert(at, lines[how % lines.len()].clone()),
+        _ => {
+            let mut bytes = lines[at].clone().into_bytes();
+            let place = how % bytes.len();
+            bytes[place] = if bytes[place] == b'7' { b'8' } else { b'7' };
+            lines[at] = String::from_utf8_lossy(&bytes).into_owned();
+        }
+    }
+}
+
+// S288: whatever is removed, moved, put in or changed in an export, the proof finds it.
+#[tokio::test]
+async fn every_change_of_an_exported_log_is_found() {
+    let bed = Bed::new(embedded()).await;
+    let (ann, bob) = (bed.administrator().await, bed.administrator().await);
+    in_status(&bed, Status::Suspended, ann, bob).await;
+    bed.approved(ann, bob).await;
+    let stored = bed.control.stored_audit(bed.organisation_id, 0, (None, None), 1_000).await.unwrap();
+    let line = |entry: &crate::control::audit::StoredEntry| {
+        format!(
+            r#"{{"seq":{},"previous":"{}","hash":"{}","entry":{}}}"#,
+            entry.seq, entry.previous, entry.hash, entry.body
+        )
+    };
+    let lines: Vec<String> = stored.iter().map(line).collect();
+    let head = bed.control.verify_audit(bed.organisation_id).await.unwrap().head.unwrap();
+    let evidence = proof::Evidence { checkpoints: vec![head], ..Default::default() };
+    let prove = |lines: &[String]| proof::of_lines("export".as_ref(), lines.join("\n").as_bytes(), &evidence);
+    let whole = prove(&lines).unwrap();
+    assert_eq!((whole.fault, whole.heads_met, whole.entries), (None, 1, lines.len() as u64));
+    // A part proves itself from where it begins; a checkpoint behind its end says nothing then.
+    let part = proof::Evidence { is_part: true, ..evidence.clone() };
+    let middle = proof::of_lines("export".as_ref(), lines[1..3].join("\n").as_bytes(), &part).unwrap();
+    assert_eq!((middle.fault, middle.first_seq, middle.entries), (None, 2, 2));
+    proptest::proptest!(|(kind in 0_u8..4, at: usize, how: usize)| {
+        let mut changed = lines.clone();
+        tamper(&mut changed, kind, at, how);
+        proptest::prop_assume!(changed != lines);
+        // A first entry that is missing leaves a part, which has to begin where the hash before it says.
+        let is_found = prove(&changed).map_or(true, |proof| proof.fault.is_some() || proof.first_seq != 1);
+        proptest::prop_assert!(is_found, "{changed:#?}");
+    });
 }
