@@ -6,7 +6,7 @@ use reqwest::Method;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use crate::support::{Facility, cli::Cli};
+use crate::support::{Facility, cli::Cli, now_s};
 
 /// A facility in whose log something has happened.
 async fn busy() -> Facility {
@@ -113,7 +113,8 @@ async fn each_changing_call_is_exactly_one_entry() {
     let at = |call: &str| format!("{path}{call}");
     let machine = json!({"integration_id": id, "kind": "sensor", "external_id": "s", "name": "s"});
     let (alice, bob) = (&facility.alice, &facility.bob);
-    let grant = json!({"rpm": 100, "until": "2100-01-01T00:00:00Z", "reason": "move"});
+    let tomorrow = jiff::Timestamp::from_second(now_s() + 86_400).unwrap().to_string();
+    let grant = json!({"rpm": 100, "until": tomorrow, "reason": "move"});
     let mut table = vec![
         (alice, Method::PATCH, path.clone(), json!({"rate_limit_rpm": 70}), "integration_update", 200),
         (alice, Method::POST, at("/approve"), json!({}), "integration_approve_refused", 403),
