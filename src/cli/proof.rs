@@ -52,14 +52,10 @@ impl Verify {
     }
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
 fn failed(error: ProofError) -> Error {
-    let mut words = error.to_string();
-    let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(&error);
-    while let Some(deeper) = cause {
-        words = format!("{words}: {deeper}");
-        cause = deeper.source();
-    }
-    Error::usage(words)
+    let causes = std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
+    Error::usage(causes.fold(error.to_string(), |words, cause| format!("{words}: {cause}")))
 }
 
 /// Proves what lies on this machine.
