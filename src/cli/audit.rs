@@ -9,8 +9,8 @@ use super::{
     error::{Error, Result},
     file::Target,
     find,
+    local::proof,
     options::Limit,
-    proof,
     table::{Card, Column},
     when::Period,
 };

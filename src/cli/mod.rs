@@ -20,7 +20,6 @@ mod logs;
 mod options;
 mod output;
 mod prompt;
-mod proof;
 mod quarantine;
 mod readings;
 mod session;
@@ -136,7 +135,7 @@ fn remote(command: &Remote) -> Result {
         let cx = match command {
             Remote::Login(arguments) => return session::login(&Context::nobody(&arguments.options)?, arguments).await,
             Remote::Audit(noun) if let Some(verify) = noun.action.without_service() => {
-                return proof::local(verify, &noun.options);
+                return local::proof::local(verify, &noun.options);
             }
             other => Context::signed_in(other.options())?,
         };

@@ -7,6 +7,7 @@ mod bootstrap;
 mod config;
 mod demo;
 mod openapi;
+pub(super) mod proof;
 mod serve;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};

@@ -1,21 +1,21 @@
 //! `sensorgate audit verify` for somebody who does not take the service's word for it: on the server's data directory,
-//! on an exported file, or on what the service gives out now, held against checkpoints that were put aside in time.
-//!
-//! The one command of an administrator that judges by the service's own code: the recipe is the same whoever follows it.
+//! on an exported file, or on what the service gives out now, held against checkpoints that were put aside.
 
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{
-    client::Answer,
-    error::{Error, Result},
-    options::Options,
-    output::Printer,
-    table::Card,
+use crate::{
+    cli::{
+        client::Answer,
+        error::{Error, Result},
+        options::Options,
+        output::Printer,
+        table::Card,
+    },
+    control::audit::proof::{self, Evidence, Proof, ProofError},
 };
-use crate::control::audit::proof::{self, Evidence, Proof, ProofError};
 
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
@@ -38,12 +38,12 @@ pub(crate) struct Verify {
 
 impl Verify {
     /// Whether the service is only asked for its own verdict.
-    pub(super) fn is_by_the_service(&self) -> bool {
+    pub(in crate::cli) fn is_by_the_service(&self) -> bool {
         !self.is_local() && self.checkpoints.is_none() && self.public_key.is_none()
     }
 
     /// Whether no service is needed.
-    pub(super) fn is_local(&self) -> bool {
+    pub(in crate::cli) fn is_local(&self) -> bool {
         self.data_dir.is_some() || self.file.is_some()
     }
 
@@ -59,7 +59,7 @@ fn failed(error: ProofError) -> Error {
 }
 
 /// Proves what lies on this machine.
-pub(super) fn local(arguments: &Verify, options: &Options) -> Result {
+pub(in crate::cli) fn local(arguments: &Verify, options: &Options) -> Result {
     let evidence = arguments.evidence()?;
     let proofs = match (&arguments.data_dir, &arguments.file) {
         (Some(data_dir), _) => proof::of_data_dir(data_dir, &evidence).map_err(failed)?,
@@ -70,7 +70,7 @@ pub(super) fn local(arguments: &Verify, options: &Options) -> Result {
 }
 
 /// Proves what the service at `url` has just given out.
-pub(super) fn downloaded(url: &str, export: &[u8], arguments: &Verify, out: &Printer) -> Result {
+pub(in crate::cli) fn downloaded(url: &str, export: &[u8], arguments: &Verify, out: &Printer) -> Result {
     let proof = proof::of_lines(Path::new(url), export, &arguments.evidence()?).map_err(failed)?;
     show(out, &[proof])
 }
