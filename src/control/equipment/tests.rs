@@ -287,3 +287,113 @@ async fn the_export_at_start_tells_of_all_equipment() {
     let expected: HashSet<_> = summary.accepted.iter().map(|a| a.equipment.facts().number).collect();
     assert_eq!(seen.iter().map(|facts| facts.number).collect::<HashSet<_>>(), expected);
 }
+
+/// An Active integration with these scopes, as it calls with its first key.
+async fn calling(bed: &Bed, scopes: &[&str]) -> crate::control::IntegrationActor {
+    let [requester, approver] = [bed.administrator().await, bed.administrator().await];
+    let (integration, _) = bed.active(requester, approver).await;
+    let patch = crate::control::integration::IntegrationPatch {
+        scopes: Some(scopes.iter().map(|scope| (*scope).to_owned()).collect()),
+        ..Default::default()
+    };
+    bed.control.update_integration(requester, integration.id, None, patch).await.unwrap();
+    crate::control::IntegrationActor {
+        integration_id: integration.id,
+        organisation_id: bed.organisation_id,
+        key_generation: 1,
+        ip: [192, 0, 2, 1].into(),
+        request_id: crate::model::RequestId::generate(),
+    }
+}
+
+// S115, S279: a call that was let in before a regenerate, a suspend or the loss of its scope changes nothing after it.
+#[tokio::test]
+async fn a_write_is_judged_once_more_in_its_own_transaction() {
+    let bed = Bed::new(embedded()).await;
+    let actor = calling(&bed, &["equipment:write"]).await;
+    let made = bed.control.create_equipment(actor, None, sensor("a")).await.unwrap();
+    assert_eq!(made.integration_id, actor.integration_id);
+    let admin = bed.administrator().await;
+    let all = async || {
+        let found = bed.control.equipment_after(bed.organisation_id, EquipmentFilter::default(), None, 100).await;
+        found.unwrap().into_iter().map(|one| (one.id, one.version)).collect::<Vec<_>>()
+    };
+    let before = all().await;
+    let refused = async |actor: crate::control::IntegrationActor, code: ProblemCode| {
+        let call = BulkCall {
+            entries: vec![(0, BulkUpsert { fields: sensor("c"), ..BulkUpsert::default() })],
+            ..BulkCall::default()
+        };
+        assert_eq!(problem(bed.control.create_equipment(actor, None, sensor("b")).await), code);
+        assert_eq!(problem(bed.control.update_equipment(actor, made.id, sensor("b"), None).await), code);
+        assert_eq!(problem(bed.control.bulk_upsert_equipment(actor, call).await), code);
+        assert_eq!(all().await, before);
+    };
+    let renewed = crate::control::IntegrationActor { key_generation: 2, ..actor };
+    refused(renewed, ProblemCode::Unauthorized).await;
+    bed.control.regenerate_key(admin, actor.integration_id, None, None).await.unwrap();
+    refused(actor, ProblemCode::Unauthorized).await;
+    bed.control.update_equipment(renewed, made.id, sensor("b"), None).await.unwrap();
+    let before = all().await;
+    assert_eq!(before[0].1, 2);
+    let patch = crate::control::integration::IntegrationPatch {
+        scopes: Some(vec!["equipment:read".to_owned()]),
+        ..Default::default()
+    };
+    bed.control.update_integration(admin, actor.integration_id, None, patch).await.unwrap();
+    assert_eq!(problem(bed.control.create_equipment(renewed, None, sensor("d")).await), ProblemCode::InsufficientScope);
+    bed.control.suspend(admin, actor.integration_id, None, "drill".to_owned(), None).await.unwrap();
+    assert_eq!(problem(bed.control.create_equipment(renewed, None, sensor("d")).await), ProblemCode::Unauthorized);
+    assert_eq!(all().await, before);
+}
+
+// S274: to an integration, equipment of others is unknown, whatever it is asked to become.
+#[tokio::test]
+async fn an_integration_finds_its_own_equipment_only() {
+    let registry = Registry::new().await;
+    let theirs = registry.create(sensor("theirs")).await.unwrap();
+    let other = calling(&registry.bed, &["equipment:write"]).await;
+    let control = &registry.bed.control;
+    assert_eq!(problem(control.update_equipment(other, theirs.id, sensor("x"), None).await), ProblemCode::NotFound);
+    let call = BulkCall {
+        entries: vec![
+            (0, BulkUpsert { id: Some(theirs.id), ..BulkUpsert::default() }),
+            (
+                1,
+                BulkUpsert {
+                    integration_id: Some(registry.integration_id),
+                    fields: sensor("theirs"),
+                    ..Default::default()
+                },
+            ),
+        ],
+        ..BulkCall::default()
+    };
+    let summary = control.bulk_upsert_equipment(other, call).await.unwrap();
+    assert_eq!((summary.rejected[0].error.field.as_str(), summary.created), ("id", 1), "its own, whoever was named");
+    assert_eq!(summary.accepted[0].equipment.integration_id, other.integration_id);
+}
+
+#[tokio::test]
+async fn a_rehearsal_saves_nothing_and_an_integration_has_so_much_at_most() {
+    let registry = Registry::new().await;
+    let entry = |n: usize| {
+        let integration_id = Some(registry.integration_id);
+        (n, BulkUpsert { id: None, integration_id, fields: sensor(&format!("s{n}")) })
+    };
+    let call =
+        |validate_only| BulkCall { entries: (0..1_002).map(entry).collect(), validate_only, ..BulkCall::default() };
+    for validate_only in [true, false] {
+        let summary = registry.bed.control.bulk_upsert_equipment(registry.actor, call(validate_only)).await.unwrap();
+        assert_eq!((summary.created, summary.rejected.len()), (1_000, 2));
+        assert!(summary.rejected.iter().all(|one| one.error.field == crate::control::EQUIPMENT_LIMIT));
+        let first = &summary.accepted[0].equipment;
+        assert_eq!(first.number.0, 1, "a rehearsal uses no number up");
+        let found = registry.bed.control.equipment(registry.actor.organisation_id, first.id).await;
+        assert_eq!(found.is_err(), validate_only);
+    }
+    assert_eq!(problem(registry.create(sensor("one more")).await), ProblemCode::EquipmentLimit);
+    let parts = "SELECT count(*) FROM audit_entries WHERE action = 'equipment_bulk'";
+    let entries: u32 = registry.bed.sql().query_row(parts, [], |row| row.get(0)).unwrap();
+    assert_eq!(entries, 2, "500 pieces to an entry, none for the rehearsal");
+}

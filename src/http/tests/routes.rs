@@ -23,9 +23,16 @@ fn surface() -> Surface {
     };
     let create = |body: String| async move { body };
     let missing = || async { (Extension(ProblemCode::Conflict), "ignored").into_response() };
+    // The integration is suspended while the call is under way.
+    let suspended = |Extension(principal): Extension<Arc<Principal>>| async move {
+        let facts = IntegrationFacts { status: crate::model::Status::Suspended, ..(*principal.facts).clone() };
+        principal.integration.replace_facts(facts);
+        "done"
+    };
     let resource = Router::new()
         .route("/v1/equipment", get(list).post(create))
         .route("/v1/equipment/taken", get(missing))
+        .route("/v1/equipment/slow", get(suspended).post(suspended))
         .route("/v1/equipment/fall", get(|| async { panic!("a resource fell over") as &str }));
     Surface {
         openapi: bytes::Bytes::from_static(b"{\"openapi\":\"3.1.0\"}"),
@@ -92,6 +99,8 @@ async fn resources_stand_behind_the_same_gate() {
     assert_eq!(code(get("/v1/equipments").send().await.unwrap()).await, "not_found");
     let taken = get("/v1/equipment/taken").send().await.unwrap();
     assert_eq!((taken.status().as_u16(), code(taken).await.as_str()), (409, "conflict"));
+    // S115: a read that was under way is 401; what a write has made durable by then stays said.
+    assert_eq!(code(get("/v1/equipment/slow").send().await.unwrap()).await, "unauthorized");
     let fallen = get("/v1/equipment/fall").send().await.unwrap();
     assert_eq!((fallen.status().as_u16(), code(fallen).await.as_str()), (500, "internal"));
 }
