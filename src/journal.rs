@@ -95,6 +95,11 @@ pub trait Journal: fmt::Debug + Send + Sync {
     /// Keeps one record. Called on the request's own path: it must not block.
     fn record(&self, record: &Record<'_>);
 
+    /// Keeps one record of which no line is to be written: there are too many of its kind. Likewise.
+    fn record_quietly(&self, record: &Record<'_>) {
+        let _ = record;
+    }
+
     /// Keeps what a stored batch holds. Likewise.
     fn stored(&self, stored: &Stored<'_>) {
         let _ = stored;
@@ -109,6 +114,11 @@ impl Journal for Both {
     fn record(&self, record: &Record<'_>) {
         self.0.record(record);
         self.1.record(record);
+    }
+
+    fn record_quietly(&self, record: &Record<'_>) {
+        self.0.record_quietly(record);
+        self.1.record_quietly(record);
     }
 
     fn stored(&self, stored: &Stored<'_>) {

@@ -16,6 +16,7 @@ pub const ALL: &[&str] = &[
     "floor_parse",
     "main",
     "fsync_off",
+    "log_off",
     "paced150_drop",
     "paced150",
     "batch1",

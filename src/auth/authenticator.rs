@@ -151,7 +151,22 @@ impl Authenticator {
             let rate = principal.integration.rate_state(call.now_s());
             return Err(NotOpened::Denied(scope_missing(&principal, request.scope, rate)));
         }
-        Sessions::open(&principal, request, call.now_us)
+        Sessions::open(&principal, request, call.now_us).map_err(|not_opened| {
+            let cause = match not_opened {
+                NotOpened::Denied(denial) => return NotOpened::Denied(denial),
+                NotOpened::Full => "sessions_max",
+                NotOpened::TooOften => "connects_per_minute",
+            };
+            NotOpened::Denied(Denial {
+                problem: ProblemCode::TooManySessions,
+                cause: Cause::TooManySessions(cause),
+                rate: principal.integration.rate_state(call.now_s()),
+                retry_after_s: None,
+                detail: None,
+                integration_id: Some(principal.facts.id),
+                key_generation: Some(principal.generation),
+            })
+        })
     }
 
     /// Charges the minute window and the daily quota with one request, then judges the scope (A27).

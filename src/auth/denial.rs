@@ -30,6 +30,8 @@ pub enum Cause {
     DailyQuotaExceeded,
     /// The scope was not granted.
     InsufficientScope,
+    /// As many sessions as allowed are open (`sessions_max`), or too many were opened of late (`connects_per_minute`).
+    TooManySessions(&'static str),
     /// Suspended, revoked or regenerated while the request was in flight, before anything was durable (S115).
     ChangedInFlight,
     /// The same, noticed after the batch was on disk: answered 401 all the same (A15).
@@ -43,7 +45,7 @@ impl Cause {
         match self {
             Self::MissingCredential => "missing_credential",
             Self::TooManyFailures => "too_many_failures",
-            Self::Token(name) => name,
+            Self::Token(name) | Self::TooManySessions(name) => name,
             Self::KeyMalformed => "key_malformed",
             Self::KeyUnknown => "key_unknown",
             Self::KeySuperseded => "key_superseded",

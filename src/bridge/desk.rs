@@ -236,18 +236,21 @@ impl<D: Door, I: Intake> Desk<D, I> {
 
     fn refuse(&self, message: &Message, call: &Call, started: Instant, refusal: &Refusal) {
         self.meters.refusal(refusal.cause);
+        let record = Record {
+            integration_id: refusal.integration_id,
+            key_generation: refusal.key_generation,
+            granted: refusal.granted(),
+            status: refusal.problem.status(),
+            code: Some(refusal.problem.code()),
+            cause: Some(refusal.cause),
+            message: Some(refusal.detail.as_deref().unwrap_or_else(|| refusal.problem.remedy())),
+            rate: refusal.rate,
+            ..record(message, call, started)
+        };
         if self.refusal_lines.may_write() {
-            self.journal.record(&Record {
-                integration_id: refusal.integration_id,
-                key_generation: refusal.key_generation,
-                granted: refusal.granted(),
-                status: refusal.problem.status(),
-                code: Some(refusal.problem.code()),
-                cause: Some(refusal.cause),
-                message: Some(refusal.detail.as_deref().unwrap_or_else(|| refusal.problem.remedy())),
-                rate: refusal.rate,
-                ..record(message, call, started)
-            });
+            self.journal.record(&record);
+        } else {
+            self.journal.record_quietly(&record);
         }
         // What nobody has proved goes nowhere: the topic would tell a stranger's mistakes to its owner.
         if let Some(id) = refusal.integration_id.filter(|_| refusal.is_proven) {

@@ -223,6 +223,10 @@ impl Journal for RequestLog {
         self.inner.queue.push(|out| entry::write_request(record, out));
     }
 
+    fn record_quietly(&self, record: &Record<'_>) {
+        self.record(record);
+    }
+
     fn stored(&self, stored: &Stored<'_>) {
         self.inner.queue.push(|out| entry::write_batch(stored, out));
     }

@@ -187,8 +187,9 @@ impl Writer {
     }
 
     fn flush_to(&mut self, connection: &mut Connection, is_asked: bool) -> Result<(), Error> {
-        let waiting: usize = self.blocks.iter().map(|block| block.raw.len()).sum();
-        if waiting < self.config.queue_bytes_max {
+        // Where the disk does not take what was taken out, the rest stays in the queue, which has a limit.
+        let unwritten: usize = self.blocks.iter().map(|block| block.raw.len()).sum();
+        if self.is_written || unwritten < self.config.queue_bytes_max {
             let taken = self.queue.take(std::mem::take(&mut self.spare));
             let sorted = self.sort(&taken, connection);
             self.spare = taken;

@@ -40,6 +40,7 @@ mod mqtt_transports;
 mod own_limits;
 mod quarantine;
 mod recovery;
+mod request_log;
 mod schemathesis;
 mod secrets;
 mod start;

@@ -1,5 +1,6 @@
 //! The API log.
 
+use serde_json::json;
 use utoipa::IntoParams;
 
 use crate::{
@@ -11,8 +12,50 @@ use crate::{
             view::{EntryView, ExplainedView},
         },
     },
+    model::{
+        ProblemCode, Scope,
+        openapi::{OwnRefusals, Refinement, one_of},
+    },
     rest::openapi::Paging,
 };
+
+/// What the calls are refused for besides what all are.
+pub(super) const OWN_REFUSALS: [OwnRefusals; 6] = {
+    use ProblemCode as P;
+    [
+        ("GET /admin/v1/request-log", &[P::NotFound, P::StorageUnavailable, P::Overloaded]),
+        ("GET /admin/v1/request-log/{id}", &[P::StorageUnavailable]),
+        ("GET /admin/v1/request-log/counts", &[P::NotFound, P::StorageUnavailable]),
+        ("GET /admin/v1/request-log/hours", &[P::NotFound, P::StorageUnavailable]),
+        ("GET /admin/v1/request-log/addresses", &[P::NotFound, P::StorageUnavailable]),
+        ("GET /admin/v1/readings/trace", &[P::NotFound, P::StorageUnavailable]),
+    ]
+};
+
+/// What parameters can be.
+pub(super) fn parameters() -> Vec<Refinement> {
+    const LIST: &str = "/admin/v1/request-log";
+    let time = || json!({"format": "date-time"});
+    let mut parameters = vec![
+        (LIST, "status", json!({"pattern": "^([1-5][0-9][0-9]|[1-5]xx)$"})),
+        (LIST, "scope", one_of(Scope::ALL.map(Scope::as_str))),
+        (LIST, "transport", one_of(["http", "mqtt"])),
+        (LIST, "format", one_of(["json", "ndjson", "csv"])),
+        (LIST, "ip", json!({"examples": ["203.0.113.0/24"]})),
+        ("/admin/v1/request-log/counts", "step", one_of(["1m", "5m", "15m", "1h", "6h", "1d"])),
+        ("/admin/v1/readings/trace", "timestamp", time()),
+    ];
+    for path in [
+        LIST,
+        "/admin/v1/request-log/counts",
+        "/admin/v1/request-log/hours",
+        "/admin/v1/request-log/addresses",
+        "/admin/v1/readings/trace",
+    ] {
+        parameters.extend([(path, "from", time()), (path, "to", time())]);
+    }
+    parameters
+}
 
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::request_log;
 use crate::{
     control::{PERMISSION, VENDORS, integration::SuspendCategory},
     model::{
@@ -19,9 +20,9 @@ pub(super) fn api() -> Api {
     Api {
         headers: vec![REQUEST_ID, CACHE_CONTROL],
         refusals,
-        own_refusals: OWN_REFUSALS.to_vec(),
+        own_refusals: [OWN_REFUSALS, &request_log::OWN_REFUSALS].concat(),
         properties,
-        parameters: parameters(),
+        parameters: [parameters(), request_log::parameters()].concat(),
         schemas: schemas(),
         lenient: &[],
         own_headers: own_headers(),
