@@ -215,3 +215,19 @@ async fn mqtt_is_logged_in_the_same_form() {
     assert_eq!(explanation["stored"]["accepted"], 4);
     assert!(failed(&explanation).is_empty());
 }
+
+// S299: a session that is refused for being one too many is a 429 of its integration.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_too_many_is_attributed() {
+    let facility = Facility::with(&[("SENSORGATE__MQTT__SESSIONS_PER_INTEGRATION_MAX", "1")]).await;
+    let sender = facility.busy_sender().await;
+    let _first = Gateway::open(Library::Rumqttc, 5, &facility.server, &sender, "first").await;
+    let connect = Connect::to(&facility.server.mqtt_url, 5, &sender, "second");
+    let mut second = Gateway::start(Library::Rumqttc, &connect, &sender).await;
+    assert_ne!(second.connack().await, 0);
+    let found = entries(&facility, &format!("integration_id={}&status=429", sender.id)).await;
+    assert_eq!(found.len(), 1);
+    assert_eq!((&found[0]["cause"], &found[0]["method"]), (&json!("sessions_max"), &json!("CONNECT")));
+    let explanation = explained(&facility, found[0]["request_id"].as_str().unwrap()).await;
+    assert_eq!(failed(&explanation), ["connection_limits"]);
+}
