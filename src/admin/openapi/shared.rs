@@ -192,6 +192,8 @@ fn requests() -> Vec<Refinement> {
         ("ContactInput", "email", email()),
         ("ContactInput", "company", line(200)),
         ("IpAllowlistUpdate", "entries", json!({"pattern": "^[0-9A-Fa-f:.]+/[0-9]{1,3}$"})),
+        ("QuarantineFilter", "kind", one_of(["refused", "rejected"])),
+        ("QuarantineDiscardSelection", "reason", prose(4_000)),
         ("Suspension", "reason", prose(4_000)),
         ("Suspension", "category", categories()),
         ("Reactivation", "credentials", one_of(["generate", "keep_staged"])),
