@@ -39,6 +39,14 @@ pub(super) struct IntegrationView {
     scopes: Vec<&'static str>,
     /// The scopes as the second administrator approved them.
     approved_scopes: Option<Vec<&'static str>>,
+    /// Scopes that wait until another administrator confirms them: `POST …/scopes/confirm`.
+    scopes_pending: Option<Vec<&'static str>>,
+    /// Who asked for them.
+    #[schema(value_type = Option<String>, format = Uuid)]
+    scopes_pending_by: Option<UserId>,
+    scopes_pending_at: Option<String>,
+    /// Why scopes with personal or financial data are needed.
+    justification: Option<String>,
     /// Requests a minute.
     rate_limit_rpm: u32,
     /// Requests a UTC day; null: unlimited.
@@ -183,6 +191,9 @@ impl From<Integration> for IntegrationView {
             owner_id: integration.owner_id,
             scopes: names(&integration.scopes),
             approved_scopes: integration.approved_scopes.as_deref().map(names),
+            scopes_pending: integration.scopes_pending.as_ref().map(|pending| names(&pending.scopes)),
+            scopes_pending_by: by(integration.scopes_pending.as_ref().map(|pending| pending.asked)),
+            scopes_pending_at: at(integration.scopes_pending.as_ref().map(|pending| pending.asked)),
             rate_limit_rpm: integration.rpm,
             daily_quota: integration.daily_quota,
             keep_rejected: integration.keep_rejected,
@@ -216,6 +227,7 @@ impl From<Integration> for IntegrationView {
                 .into_iter()
                 .map(|warning| WarningView { code: warning.code, message: warning.message })
                 .collect(),
+            justification: integration.justification,
             name: integration.name,
             description: integration.description,
             contacts: integration.contacts.into_iter().map(ContactView::from).collect(),

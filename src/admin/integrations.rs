@@ -75,6 +75,7 @@ pub(super) async fn create(
         client_id: fields.nullable_text("client_id").flatten(),
         client_issuer: fields.nullable_text("client_issuer").flatten(),
         contacts: contacts(&mut fields).unwrap_or_default(),
+        justification: fields.nullable_text("justification").flatten(),
     };
     fields.finish()?;
     let integration = admin.control.create_integration(actor, request).await?;
@@ -111,10 +112,36 @@ pub(super) async fn update(
         contacts: contacts(&mut fields),
         client_id: fields.text("client_id"),
         client_issuer: fields.text("client_issuer"),
+        justification: fields.nullable_text("justification").flatten(),
     };
     fields.finish()?;
     let integration = admin.control.update_integration(actor, id, version, patch).await?;
     Ok(shown(StatusCode::OK, integration))
+}
+
+/// `POST /admin/v1/integrations/{id}/scopes/confirm`
+pub(super) async fn confirm_scopes(
+    State(admin): State<Admin>,
+    Administrator(actor): Administrator,
+    Id(id): Id<IntegrationId>,
+    IfMatch(version): IfMatch,
+    fields: Fields,
+) -> Result<Response, Problem> {
+    fields.finish()?;
+    Ok(shown(StatusCode::OK, admin.control.confirm_scopes(actor, id, version).await?))
+}
+
+/// `POST /admin/v1/integrations/{id}/scopes/decline`
+pub(super) async fn decline_scopes(
+    State(admin): State<Admin>,
+    Administrator(actor): Administrator,
+    Id(id): Id<IntegrationId>,
+    IfMatch(version): IfMatch,
+    mut fields: Fields,
+) -> Result<Response, Problem> {
+    let reason = fields.nullable_text("reason").flatten();
+    fields.finish()?;
+    Ok(shown(StatusCode::OK, admin.control.decline_scopes(actor, id, version, reason).await?))
 }
 
 fn contacts(fields: &mut Fields) -> Option<Vec<Contact>> {

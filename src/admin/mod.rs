@@ -15,6 +15,7 @@ mod equipment;
 mod equipment_csv;
 mod export;
 mod grants;
+mod handover;
 mod integration_view;
 mod integrations;
 mod latest;
@@ -42,7 +43,7 @@ use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 
 use self::throttle::Throttle;
-pub use self::{config::Config, reading_trace::Delivered, router::router};
+pub use self::{config::Config, handover::Endpoints, reading_trace::Delivered, router::router};
 use crate::{
     control::Control,
     model::MetricTable,
@@ -79,6 +80,8 @@ pub struct Parts {
     pub health: Health,
     /// What `/metrics` answers.
     pub render_metrics: RenderMetrics,
+    /// Where partners reach the service, for the sheet that is handed over to them.
+    pub endpoints: Endpoints,
     /// Where the pages about error codes are, without a slash at the end; empty: on the service itself.
     pub problems_url: String,
 }

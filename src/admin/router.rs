@@ -12,9 +12,9 @@ use axum::{
 use http::{HeaderName, header::ALLOW};
 
 use super::{
-    Admin, allowlist, audit, audit_export, caller::SignedIn, catalogue, equipment, equipment_csv, grants, integrations,
-    latest, lifecycle, openapi, probes, problem::Problem, quarantine, reading_trace, readings, request, request_log,
-    rooms, session, users,
+    Admin, allowlist, audit, audit_export, caller::SignedIn, catalogue, equipment, equipment_csv, grants, handover,
+    integrations, latest, lifecycle, openapi, probes, problem::Problem, quarantine, reading_trace, readings, request,
+    request_log, rooms, session, users,
 };
 use crate::model::ProblemCode;
 
@@ -28,6 +28,9 @@ pub fn router(admin: Admin) -> Router {
         .route("/reactivate", post(lifecycle::reactivate))
         .route("/revoke", post(lifecycle::revoke))
         .route("/api-key", post(lifecycle::regenerate_key))
+        .route("/scopes/confirm", post(integrations::confirm_scopes))
+        .route("/scopes/decline", post(integrations::decline_scopes))
+        .route("/handover", get(handover::show))
         .route("/ip-allowlist", get(allowlist::show).put(allowlist::replace))
         .route("/grants", post(grants::create).merge(delete(grants::end)))
         .route("/history", get(audit::history));

@@ -143,10 +143,11 @@ pub(super) async fn confirm(
     State(admin): State<Admin>,
     Administrator(actor): Administrator,
     Id(id): Id<UserId>,
+    IfMatch(version): IfMatch,
     fields: Fields,
 ) -> Result<Response, Problem> {
     fields.finish()?;
-    Ok(shown(admin.control.confirm_user(actor, id).await?))
+    Ok(shown(admin.control.confirm_user(actor, id, version).await?))
 }
 
 /// `POST /admin/v1/users/{id}/password-reset`
@@ -154,10 +155,11 @@ pub(super) async fn reset_password(
     State(admin): State<Admin>,
     Administrator(actor): Administrator,
     Id(id): Id<UserId>,
+    IfMatch(version): IfMatch,
     fields: Fields,
 ) -> Result<Response, Problem> {
     fields.finish()?;
-    let (user, password) = admin.control.reset_password(actor, id).await?;
+    let (user, password) = admin.control.reset_password(actor, id, version).await?;
     let version = user.version;
     let body = UserWithPassword { user: user.into(), one_time_password: password.expose().to_owned() };
     Ok(tagged(version, Json(body)))

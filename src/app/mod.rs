@@ -69,6 +69,18 @@ pub async fn bootstrap(config: &Config, organisation: &str, admins: [(&str, &str
     bootstrap_in(&control, organisation, admins).await
 }
 
+/// Confirms the pending permission of `email` in the data directory of a service that is not running, where at most
+/// one holder is left to confirm it.
+///
+/// # Errors
+/// When another process has the directory, two holders are left, or nothing of the user can be confirmed.
+pub async fn break_glass(config: &Config, email: &str, reason: &str) -> Result<()> {
+    let _data_dir = DataDir::take(&config.data_dir)?;
+    let control = Control::open(&config.data_dir, &config.control, issuers(config)).context("the control plane")?;
+    control.break_glass(email, reason).await?;
+    Ok(())
+}
+
 async fn bootstrap_in(control: &Control, organisation: &str, admins: [(&str, &str); 2]) -> Result<Administrators> {
     let administrators = admins.map(|(name, email)| FirstAdministrator {
         email: email.to_owned(),
@@ -113,7 +125,7 @@ impl App {
         sync.load(&control).await.context("integrations and equipment")?;
         control.set_listener(Arc::new(sync.clone()));
         tasks.save_usage(sync, control.clone());
-        tasks.keep_checkpoints(control.clone());
+        tasks.keep_house(control.clone());
 
         let http_tcp = bind(config.http.address, "http.address").await?;
         let mqtt_ports = MqttPorts::bind(&config.mqtt).await?;
@@ -159,6 +171,7 @@ impl App {
             health,
             render_metrics: Arc::new(move || rendering.render()),
             problems_url: problems_url(config, &urls),
+            endpoints: endpoints(config, &urls),
         }));
         tasks.serve_admin(router, admin_tcp, config)?;
         tracing::info!(http = %urls.http, mqtt = urls.mqtt, admin = %urls.admin, data_dir = %config.data_dir.display(), "Serving.");
@@ -178,6 +191,18 @@ impl App {
     pub async fn warn_without_administrators(&self) -> Result<()> {
         if self.control.organisations().await?.is_empty() {
             tracing::warn!("There is no administrator yet. Stop the service and make two: sensorgate bootstrap --help");
+        }
+        Ok(())
+    }
+
+    /// Says at each start where a permission stands that no second person has confirmed.
+    ///
+    /// # Errors
+    /// When the control plane cannot be read.
+    pub async fn warn_of_broken_glass(&self) -> Result<()> {
+        for (organisation_id, user_id) in self.control.broken_glass().await? {
+            tracing::warn!(%organisation_id, %user_id, "A permission was confirmed by breaking the glass. It is an \
+                emergency until another holder confirms it: POST /admin/v1/users/{{id}}/confirm");
         }
         Ok(())
     }
@@ -333,6 +358,21 @@ fn authenticator(
     let verifier = Arc::new(jwt::Verifier::new(&config.auth.tokens, trusted, Some(&saved), health.clone())?);
     tasks.keep(verifier.start(tasks.background_token()));
     Ok(Arc::new(Authenticator::new(registry, verifier, &config.auth)))
+}
+
+/// Where partners reach the service and get their tokens.
+fn endpoints(config: &Config, urls: &Urls) -> admin::Endpoints {
+    let api = problems_url(config, urls);
+    let (token_url, audience, domain) = match config.auth.issuers.first() {
+        Some(external) if !config.issuer.enabled => {
+            let audience = external.audiences.first().cloned().unwrap_or_default();
+            // Where an external issuer gives tokens out is its own documentation's to say.
+            (None, audience, external.issuer.clone())
+        }
+        _ => (Some(format!("{api}/oauth/token")), urls.audience.clone(), api.clone()),
+    };
+    let mqtt = [&urls.mqtts, &urls.mqtt, &urls.mqtt_ws].into_iter().flatten().cloned().collect();
+    admin::Endpoints { docs_url: format!("{api}/openapi.json"), api_url: api, domain, token_url, audience, mqtt }
 }
 
 /// Where the pages about codes are. The administrators' port has none, so a link relative to it would lead nowhere.

@@ -22,13 +22,14 @@ use crate::{
     request_log::RequestLog,
     spool::{self, Reader, Writer},
     store::{self, Store},
-    telemetry::{health::Health, task},
+    telemetry::{health::Health, metrics::CONTROL_BREAK_GLASS_PERMISSIONS, task},
 };
 
-/// How often it is looked whether a checkpoint of an audit log is due.
-const KEEP_CHECKPOINTS_EVERY: Duration = Duration::from_secs(30);
 /// How often the use of quotas and keys is saved. A kill may forget so much of it.
 const SAVE_USAGE_EVERY: Duration = Duration::from_secs(1);
+
+/// How often the control plane's own work is looked for: a grant is taken out so long after its end at most.
+const KEEP_HOUSE_EVERY: Duration = Duration::from_secs(1);
 
 /// Store and spool on their way to being open, on threads of their own.
 pub(super) struct Opening {
@@ -117,15 +118,27 @@ impl Tasks {
         });
     }
 
-    /// Keeps checkpoints of audit logs that have grown, also where no further entry comes.
-    pub(super) fn keep_checkpoints(&mut self, control: Control) {
-        self.background("audit_checkpoints", |shutdown| async move {
-            while time::timeout(KEEP_CHECKPOINTS_EVERY, shutdown.cancelled()).await.is_err() {
+    /// Takes out grants whose time is over, keeps checkpoints of audit logs that have grown, and shows broken glass.
+    pub(super) fn keep_house(&mut self, control: Control) {
+        self.background("keep_house", |shutdown| async move {
+            while time::timeout(KEEP_HOUSE_EVERY, shutdown.cancelled()).await.is_err() {
+                if let Err(error) = control.end_due_grants().await {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "Grants could not be ended.");
+                }
                 if let Err(error) = control.keep_audit_checkpoints().await {
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
                         "No checkpoint of the audit log was kept."
                     );
+                }
+                match control.broken_glass().await {
+                    Ok(broken) => {
+                        let count = f64::from(u32::try_from(broken.len()).unwrap_or(u32::MAX));
+                        metrics::gauge!(CONTROL_BREAK_GLASS_PERMISSIONS).set(count);
+                    }
+                    Err(error) => {
+                        tracing::warn!(error = &error as &dyn std::error::Error, "Permissions could not be read.");
+                    }
                 }
             }
         });

@@ -32,9 +32,28 @@ pub struct Config {
     pub audit_checkpoint_interval_s: u64,
     /// A second file that every checkpoint is written to, on a medium that cannot be rewritten; empty: none.
     pub audit_checkpoint_copy: PathBuf,
+    /// Whether sensitive scopes added after the approval wait for a second administrator (A11). A key of the
+    /// configuration, so that no administrator can switch it off.
+    pub sensitive_scopes_need_two: bool,
+    /// Whether a scope with personal or financial data is refused without a justification (S054, S055).
+    pub justification_required: bool,
+}
+
+/// What an organisation asks for beyond the rules.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Policy {
+    pub(super) sensitive_scopes_need_two: bool,
+    pub(super) justification_required: bool,
 }
 
 impl Config {
+    pub(super) const fn policy(&self) -> Policy {
+        Policy {
+            sensitive_scopes_need_two: self.sensitive_scopes_need_two,
+            justification_required: self.justification_required,
+        }
+    }
+
     /// Whether the values make sense; names the key and the value that does not.
     pub fn check(&self) -> Result<(), String> {
         let ranges: [(&str, u64, std::ops::RangeInclusive<u64>); 11] = [

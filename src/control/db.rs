@@ -21,6 +21,7 @@ use tokio::{
 use super::{
     Actor, Change, ChangeListener, Config, Cut, Error,
     audit::{self, AuditEntry, Seal, Target},
+    config::Policy,
     password::Hasher,
     schema,
     session::Terms,
@@ -46,6 +47,7 @@ pub(super) struct Inner {
     pub(super) issuers: Issuers,
     pub(super) seal: Seal,
     pub(super) passwords: Hasher,
+    policy: Policy,
     pub(super) session_terms: Terms,
     pub(super) equipment_max: u32,
     writer: Arc<AsyncMutex<Connection>>,
@@ -75,6 +77,7 @@ impl Control {
             |writes: bool| connect(&path, writes, config).map_err(|source| Error::Open { path: path.clone(), source });
         let mut writer = open(true)?;
         schema::migrate(&mut writer)?;
+        schema::enforce(&writer, config.policy())?;
         let seal = Seal::open(&data_dir.join("audit"), config)?;
         seal.catch_up(&writer)?;
         let readers = (0..config.read_connections).map(|_| open(false)).collect::<Result<Vec<_>, _>>()?;
@@ -83,6 +86,7 @@ impl Control {
                 issuers,
                 seal,
                 passwords: Hasher::new(config)?,
+                policy: config.policy(),
                 session_terms: Terms { idle_s: config.session_idle_s, absolute_s: config.session_absolute_s },
                 equipment_max: config.equipment_per_integration_max,
                 writer: Arc::new(AsyncMutex::new(writer)),
@@ -127,6 +131,40 @@ impl Control {
             if let Some(listener) = listener {
                 for change in changes {
                     cut += listener.apply(change).await;
+                }
+            }
+            Ok((result, cut))
+        })
+        .await?
+    }
+
+    /// Runs `job` as [`Control::change`] does; where `cuts` says that somebody may have been cut off, what was cut
+    /// follows in the audit log as an entry of the server, under the id of the call. It is known only once the change
+    /// holds, so it cannot stand in the entry of the change, which is written before. A crash in between leaves the
+    /// entry out: every connection ended with the process then.
+    pub(super) async fn change_and_cut<T, F>(
+        &self,
+        actor: Actor,
+        target: Target,
+        cuts: fn(&T) -> bool,
+        job: F,
+    ) -> Result<(T, Cut), Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Tx<'_>) -> Result<(T, Vec<Change>), Error> + Send + 'static,
+    {
+        let control = self.clone();
+        task::spawn("control_cut", async move {
+            let (result, cut) = control.change(job).await?;
+            if cuts(&result) {
+                let entry = AuditEntry {
+                    after: Some(json!({ "sessions": cut.sessions, "requests": cut.requests })),
+                    request_id: Some(actor.request_id),
+                    ..AuditEntry::by_server(actor.organisation_id, "integration_cut", target)
+                };
+                // The change holds already: its caller must learn of it whatever becomes of this entry.
+                if let Err(error) = control.write(move |tx| audit::append(tx, entry)).await {
+                    tracing::error!(error = &error as &dyn std::error::Error, "what was cut is not in the audit log");
                 }
             }
             Ok((result, cut))
@@ -179,6 +217,7 @@ pub(super) struct Tx<'a> {
     transaction: Transaction<'a>,
     pub(super) now_us: i64,
     pub(super) issuers: &'a Issuers,
+    pub(super) policy: Policy,
     pub(super) audited: RefCell<BTreeSet<OrganisationId>>,
     attempt: Cell<Option<Attempt>>,
 }
@@ -253,6 +292,7 @@ fn begin<'a>(inner: &'a Inner, writer: &'a mut Connection) -> Result<Tx<'a>, Err
         transaction: writer.transaction_with_behavior(TransactionBehavior::Immediate)?,
         now_us: now_us(),
         issuers: &inner.issuers,
+        policy: inner.policy,
         audited: RefCell::default(),
         attempt: Cell::new(None),
     })

@@ -13,6 +13,7 @@ mod list;
 mod patch;
 mod row;
 mod warning;
+mod widening;
 
 pub(super) use row::load;
 
@@ -32,6 +33,7 @@ pub use self::{
     list::{IntegrationFilter, IntegrationPage},
     patch::IntegrationPatch,
     warning::Warning,
+    widening::PendingScopes,
 };
 use super::{Control, Error, Issuers, Vendor};
 use crate::model::{
@@ -106,6 +108,10 @@ pub struct Integration {
     pub revoked: Option<Deed>,
     /// Why, where said.
     pub revoke_reason: Option<String>,
+    /// Sensitive scopes that wait for a second administrator.
+    pub scopes_pending: Option<PendingScopes>,
+    /// Why sensitive scopes are needed, as last given.
+    pub justification: Option<String>,
     /// When it last changed.
     pub updated_at_us: i64,
     /// Members other than the requester who could approve it (S007).

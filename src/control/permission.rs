@@ -13,7 +13,7 @@ use super::{
     Actor, Control, Error, FieldError, Password,
     audit::{self, AuditEntry, Target},
     db::Tx,
-    user::{User, difference, end_sessions, facts, find, touch},
+    user::{self, User, difference, end_sessions, facts, find, touch},
 };
 use crate::model::{OrganisationId, UserId};
 
@@ -48,19 +48,23 @@ impl Control {
     /// # Errors
     /// [`Error::Unready`] where nothing is pending or the user has not set their own password;
     /// [`Error::SelfConfirmation`].
-    pub async fn confirm_user(&self, actor: Actor, id: UserId) -> Result<User, Error> {
+    ///
+    /// A permission that was confirmed by breaking the glass can be confirmed once more: it stops being an emergency.
+    pub async fn confirm_user(&self, actor: Actor, id: UserId, if_match: Option<u64>) -> Result<User, Error> {
         self.write(move |tx| {
             tx.attempt(&actor, "user_confirm_refused", Target::User(id));
             actor.require_permission(tx)?;
-            let user = confirmable(tx, actor.organisation_id, id)?;
+            let is_emergency = is_emergency(tx, id)?;
+            let user = confirmable(tx, actor.organisation_id, id, is_emergency)?;
             let is_another = "SELECT ?2 <> p.user_id AND ?2 IS NOT p.granted_by AND ?2 IS NOT u.password_reset_by
                  FROM user_permissions p JOIN users u ON u.id = p.user_id WHERE p.user_id = ?1";
             if !tx.query_row(is_another, (id, actor.user_id), |row| row.get::<_, bool>(0))? {
                 return Err(Error::SelfConfirmation);
             }
+            user::check_version(&user, if_match)?;
             tx.execute(
                 "UPDATE user_permissions SET state = 'held', origin = 'grant', confirmed_by = ?2, confirmed_at_us = ?3
-                 WHERE user_id = ?1 AND state = 'pending'",
+                 WHERE user_id = ?1 AND (state = 'pending' OR origin = 'break_glass' AND state = 'held')",
                 (id, actor.user_id, tx.now_us),
             )?;
             hold(tx, AuditEntry::by(&actor, "user_confirm", Target::User(id)), &user)
@@ -73,7 +77,12 @@ impl Control {
     ///
     /// # Errors
     /// [`Error::Unready`] for one's own password (change it instead) and for a user who is not active.
-    pub async fn reset_password(&self, actor: Actor, id: UserId) -> Result<(User, Password), Error> {
+    pub async fn reset_password(
+        &self,
+        actor: Actor,
+        id: UserId,
+        if_match: Option<u64>,
+    ) -> Result<(User, Password), Error> {
         let password = Password::generate()?;
         let hash = self.inner.passwords.hash(password.clone()).await?;
         let user = self
@@ -87,6 +96,7 @@ impl Control {
                 if id == actor.user_id {
                     return Err(Error::Unready("your own password is changed, not reset: POST /admin/v1/password"));
                 }
+                user::check_version(&before, if_match)?;
                 if before.permission == Standing::Held {
                     grant(tx, &actor, id)?;
                 }
@@ -123,7 +133,7 @@ impl Control {
                 })
                 .optional()?
                 .ok_or(Error::NotFound("user"))?;
-            let user = confirmable(tx, organisation_id, id)?;
+            let user = confirmable(tx, organisation_id, id, false)?;
             if administrators_beside(tx, organisation_id, id)? > 1 {
                 return Err(Error::Unready("two holders are left: one of them can confirm"));
             }
@@ -140,6 +150,28 @@ impl Control {
     }
 }
 
+impl Control {
+    /// Permissions in force that were confirmed by breaking the glass and by no second holder since: organisation and
+    /// user of each.
+    pub async fn broken_glass(&self) -> Result<Vec<(OrganisationId, UserId)>, Error> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT u.organisation_id, u.id FROM user_permissions p JOIN users u ON u.id = p.user_id
+                 WHERE p.state = 'held' AND p.origin = 'break_glass' ORDER BY u.id",
+            )?;
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            Ok(rows.collect::<Result<Vec<_>, _>>()?)
+        })
+        .await
+    }
+}
+
+fn is_emergency(tx: &Tx<'_>, id: UserId) -> Result<bool, Error> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM user_permissions
+         WHERE user_id = ?1 AND state = 'held' AND origin = 'break_glass')";
+    Ok(tx.query_row(sql, [id], |row| row.get(0))?)
+}
+
 /// Gives the permission, pending; a holder's becomes pending again.
 pub(super) fn grant(tx: &Tx<'_>, actor: &Actor, id: UserId) -> Result<(), Error> {
     tx.execute(
@@ -153,9 +185,9 @@ pub(super) fn grant(tx: &Tx<'_>, actor: &Actor, id: UserId) -> Result<(), Error>
 }
 
 /// A user whose pending permission is ripe for confirmation. The state is judged before the person.
-fn confirmable(tx: &Tx<'_>, organisation_id: OrganisationId, id: UserId) -> Result<User, Error> {
+fn confirmable(tx: &Tx<'_>, organisation_id: OrganisationId, id: UserId, is_emergency: bool) -> Result<User, Error> {
     let user = find(tx, organisation_id, id)?;
-    if user.permission != Standing::Pending {
+    if user.permission != Standing::Pending && !(is_emergency && user.permission == Standing::Held) {
         return Err(Error::Unready("nothing of this user awaits confirmation"));
     }
     if !user.active {

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::Error;
+use super::{Error, config::Policy};
 
 /// Step `n` is at index `n - 1`.
 const STEPS: &[&str] = &[
@@ -10,7 +10,17 @@ const STEPS: &[&str] = &[
     include_str!("schema/0002_member.sql"),
     include_str!("schema/0003_equipment_room.sql"),
     include_str!("schema/0004_keep_rejected.sql"),
+    include_str!("schema/0005_widening.sql"),
 ];
+
+/// Puts the policy of the configuration into the database, or takes it out.
+pub(super) fn enforce(connection: &Connection, policy: Policy) -> rusqlite::Result<()> {
+    if policy.sensitive_scopes_need_two {
+        connection.execute_batch(include_str!("schema/widening_waits.sql"))
+    } else {
+        connection.execute_batch("DROP TRIGGER IF EXISTS widening_waits")
+    }
+}
 
 /// Brings the database to the newest schema, each step in a transaction of its own.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), Error> {

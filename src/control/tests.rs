@@ -9,7 +9,9 @@ mod fields;
 mod lifecycle;
 mod race;
 mod raw_sql;
+mod raw_sql_walk;
 mod walk;
+mod widening;
 
 use std::path::Path;
 
@@ -44,6 +46,8 @@ pub(super) fn config() -> Config {
         audit_checkpoint_entries: 100,
         audit_checkpoint_interval_s: 3_600,
         audit_checkpoint_copy: Default::default(),
+        sensitive_scopes_need_two: false,
+        justification_required: false,
     }
 }
 

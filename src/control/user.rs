@@ -126,10 +126,7 @@ impl Control {
             tx.attempt(&actor, "user_update_refused", Target::User(id));
             actor.require_permission(tx)?;
             let before = find(tx, actor.organisation_id, id)?;
-            if let Some(version) = version.filter(|version| *version != before.version) {
-                tracing::debug!(version, current = before.version, "a stale version of a user");
-                return Err(Error::VersionConflict { current: before.version });
-            }
+            check_version(&before, version)?;
             apply(tx, &actor, &before, &patch)?;
             let unsaved = find(tx, actor.organisation_id, id)?;
             let (was, is) = difference(&facts(&before), &facts(&unsaved));
@@ -232,6 +229,14 @@ fn apply(tx: &Tx<'_>, actor: &Actor, user: &User, patch: &UserPatch) -> Result<(
         }
     }
     Ok(())
+}
+
+/// Holds the version that the caller has read against the one that stands.
+pub(super) fn check_version(user: &User, if_match: Option<u64>) -> Result<(), Error> {
+    match if_match {
+        Some(version) if version != user.version => Err(Error::VersionConflict { current: user.version }),
+        _ => Ok(()),
+    }
 }
 
 /// Ends all sessions of a user.

@@ -38,6 +38,7 @@ metrics! {
     histogram AUTH_SESSIONS_CUT_SECONDS = "sensorgate_auth_sessions_cut_seconds", "Time from an administrator's change until the last session that it shut out was closed.";
     counter ISSUER_TOKEN_REQUESTS_TOTAL = "sensorgate_issuer_token_requests_total", "Requests for tokens by outcome: issued, or the OAuth error code.";
     counter CONTROL_AUDIT_HEAD_FAILURES_TOTAL = "sensorgate_control_audit_head_failures_total", "Times the signed head of an audit log was not moved, by reason (altered: the log no longer meets it; write: the disk refused).";
+    gauge CONTROL_BREAK_GLASS_PERMISSIONS = "sensorgate_control_break_glass_permissions", "Administrators' permissions in force that were confirmed by `sensorgate break-glass` and by no second holder since. Must be 0.";
     gauge SPOOL_BYTES = "sensorgate_spool_bytes", "Bytes in the spool's segments, delivered ones that are not dropped yet included.";
     gauge SPOOL_BACKLOG_RECORDS = "sensorgate_spool_backlog_records", "Batches that are durable in the spool and not yet in the store.";
     gauge SPOOL_FREE_DISK_BYTES = "sensorgate_spool_free_disk_bytes", "Free bytes in the spool's file system.";

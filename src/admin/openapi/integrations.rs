@@ -5,6 +5,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{Paging, Version};
 use crate::admin::{
     audit::EntryView,
+    handover::Handover,
     integration_view::{AllowlistView, IntegrationView},
     integrations::IntegrationList,
     lifecycle::{ActivatedIntegration, CutIntegration, NewKey},
@@ -37,6 +38,9 @@ pub(super) struct NewIntegration {
     client_issuer: Option<String>,
     #[schema(nullable = false)]
     contacts: Option<Vec<Contact>>,
+    /// Why scopes with personal or financial data are needed; shown to the approver.
+    #[schema(max_length = 4000)]
+    justification: Option<String>,
 }
 
 #[derive(ToSchema)]
@@ -76,6 +80,9 @@ pub(super) struct Patch {
     /// All contacts.
     #[schema(nullable = false)]
     contacts: Option<Vec<Contact>>,
+    /// Why added scopes with personal or financial data are needed.
+    #[schema(max_length = 4000)]
+    justification: Option<String>,
 }
 
 #[derive(ToSchema)]
@@ -142,6 +149,13 @@ pub(super) struct GrantKind {
     kind: Option<String>,
 }
 
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct HandoverFormat {
+    /// `json` (the default), `html` or `text`.
+    format: Option<String>,
+}
+
 /// List the integrations.
 #[utoipa::path(get, path = "/admin/v1/integrations", tag = "integrations", params(Filter, Paging),
     responses((status = 200, description = "A page, and how many of the organisation's places are taken.",
@@ -200,6 +214,25 @@ pub(super) fn revoke() {}
     params(("id" = uuid::Uuid, Path), Version), request_body = Regeneration,
     responses((status = 200, description = "The key, shown this once.", body = NewKey)))]
 pub(super) fn regenerate_key() {}
+
+/// Grant the scopes that wait. Not for whoever asked for them (403 `self_confirmation`).
+#[utoipa::path(post, path = "/admin/v1/integrations/{id}/scopes/confirm", tag = "integrations",
+    params(("id" = uuid::Uuid, Path), Version),
+    responses((status = 200, description = "With the scopes granted.", body = IntegrationView)))]
+pub(super) fn confirm_scopes() {}
+
+/// Drop the scopes that wait.
+#[utoipa::path(post, path = "/admin/v1/integrations/{id}/scopes/decline", tag = "integrations",
+    params(("id" = uuid::Uuid, Path), Version), request_body = Revocation,
+    responses((status = 200, description = "Without them.", body = IntegrationView)))]
+pub(super) fn decline_scopes() {}
+
+/// The sheet to hand over to the partner: what they need, and how each item may travel. No secret stands in it.
+#[utoipa::path(get, path = "/admin/v1/integrations/{id}/handover", tag = "integrations",
+    params(("id" = uuid::Uuid, Path), HandoverFormat),
+    responses((status = 200, description = "The sheet.", content(
+        (Handover = "application/json"), (String = "text/html"), (String = "text/plain")))))]
+pub(super) fn handover() {}
 
 /// Read where it may call from.
 #[utoipa::path(get, path = "/admin/v1/integrations/{id}/ip-allowlist", tag = "integrations",

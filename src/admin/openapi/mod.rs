@@ -65,6 +65,7 @@ pub(super) async fn serve() -> Response {
         integrations::index, integrations::create, integrations::show, integrations::update, integrations::approve,
         integrations::activate, integrations::suspend, integrations::reactivate, integrations::revoke,
         integrations::regenerate_key, integrations::show_allowlist, integrations::replace_allowlist,
+        integrations::confirm_scopes, integrations::decline_scopes, integrations::handover,
         integrations::grant, integrations::end_grants, integrations::history,
         equipment::index, equipment::create, equipment::bulk, equipment::show, equipment::update, equipment::retire,
         equipment::export, equipment::import, equipment::rooms,

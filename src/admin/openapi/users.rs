@@ -56,11 +56,13 @@ pub(super) fn update() {}
 ///
 /// Possible once the user has set a password of their own (409 before). Whoever started it, and the user, cannot (403
 /// `self_confirmation`).
-#[utoipa::path(post, path = "/admin/v1/users/{id}/confirm", tag = "users", params(("id" = uuid::Uuid, Path)),
+#[utoipa::path(post, path = "/admin/v1/users/{id}/confirm", tag = "users",
+    params(("id" = uuid::Uuid, Path), Version),
     responses((status = 200, description = "The permission is held.", body = UserView)))]
 pub(super) fn confirm() {}
 
 /// Give a member a new one-time password; their sessions end. A holder's permission is pending from now on.
-#[utoipa::path(post, path = "/admin/v1/users/{id}/password-reset", tag = "users", params(("id" = uuid::Uuid, Path)),
+#[utoipa::path(post, path = "/admin/v1/users/{id}/password-reset", tag = "users",
+    params(("id" = uuid::Uuid, Path), Version),
     responses((status = 200, description = "Reset; the password is shown this once.", body = UserWithPassword)))]
 pub(super) fn reset_password() {}

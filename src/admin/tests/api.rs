@@ -118,6 +118,7 @@ impl Api {
             health: health.clone(),
             render_metrics: Arc::new(|| "sensorgate_up 1\n".to_owned()),
             problems_url: "https://docs.test".to_owned(),
+            endpoints: crate::admin::Endpoints::default(),
         };
         let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", tcp.local_addr().unwrap());

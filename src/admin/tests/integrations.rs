@@ -135,10 +135,13 @@ async fn a_life_from_request_to_revocation() {
             "integration_approve",
             "integration_activate",
             "integration_api_key_regenerate",
+            "integration_cut",
             "integration_suspend",
+            "integration_cut",
             "integration_api_key_regenerate",
             "integration_reactivate",
             "integration_revoke",
+            "integration_cut",
         ]
     );
     assert!(actions.contains(&"integration_approve_refused") && actions.contains(&"integration_reactivate_refused"));

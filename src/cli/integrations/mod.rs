@@ -4,8 +4,10 @@ mod allowlist;
 mod card;
 mod contacts;
 mod grants;
+mod handover;
 mod lifecycle;
 mod registry;
+mod scopes;
 
 use clap::Subcommand;
 
@@ -62,6 +64,10 @@ pub(crate) enum Action {
     /// Replace the API key; prints the new one, once.
     #[command(visible_alias = "rotate-key")]
     RegenerateKey(lifecycle::RegenerateKey),
+    /// Scopes that wait for a second administrator.
+    Scopes(scopes::Arguments),
+    /// The sheet for the partner: what they need and how each item may travel; no secret stands in it.
+    Handover(handover::Arguments),
     /// Where it may call from.
     Allowlist(allowlist::Arguments),
     /// Limits and time windows that end by themselves.
@@ -90,6 +96,8 @@ pub(super) async fn run(cx: &Context, action: &Action) -> Result {
         Action::Reactivate(reactivate) => lifecycle::reactivate(cx, reactivate).await,
         Action::Revoke(revoke) => lifecycle::revoke(cx, revoke).await,
         Action::RegenerateKey(regenerate) => lifecycle::regenerate_key(cx, regenerate).await,
+        Action::Scopes(arguments) => scopes::run(cx, arguments).await,
+        Action::Handover(arguments) => handover::run(cx, arguments).await,
         Action::Allowlist(arguments) => allowlist::run(cx, arguments).await,
         Action::Grant(arguments) => grants::run(cx, arguments).await,
         Action::Contacts(arguments) => contacts::run(cx, arguments).await,

@@ -4,6 +4,7 @@
 
 mod asyncapi;
 mod bootstrap;
+mod break_glass;
 mod config;
 mod demo;
 mod openapi;
@@ -32,6 +33,8 @@ pub(super) enum Command {
     Demo(demo::Arguments),
     /// Make an organisation with its first two administrators; their one-time passwords are printed once.
     Bootstrap(bootstrap::Arguments),
+    /// Confirm an administrator's permission without a second holder, where none is left. Loud in the audit log.
+    BreakGlass(break_glass::Arguments),
     /// Look at the configuration without starting anything.
     Config(config::Arguments),
     /// Print the OpenAPI 3.1 document of one of the two APIs.
@@ -98,6 +101,7 @@ impl Command {
             Self::Serve(arguments) => arguments.config(),
             Self::Demo(arguments) => arguments.config(),
             Self::Bootstrap(bootstrap::Arguments { common, .. })
+            | Self::BreakGlass(break_glass::Arguments { common, .. })
             | Self::Config(config::Arguments { common, .. })
             | Self::Asyncapi(asyncapi::Arguments { common }) => common.load(),
             Self::Openapi(_) => Common::default().load(),
@@ -119,6 +123,7 @@ pub(super) fn run(command: Command) -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments, &config),
         Command::Demo(arguments) => demo::run(&arguments, config),
         Command::Bootstrap(arguments) => bootstrap::run(&arguments, &config),
+        Command::BreakGlass(arguments) => break_glass::run(&arguments, &config),
         Command::Config(arguments) => config::run(&arguments),
         Command::Openapi(arguments) => {
             print(&openapi::document(&arguments));

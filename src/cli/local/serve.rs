@@ -40,5 +40,6 @@ async fn serve(config: &Config, ready_file: Option<&Path>) -> Result<()> {
         app.write_ready_file(path)?;
     }
     app.warn_without_administrators().await?;
+    app.warn_of_broken_glass().await?;
     app.run_until_signal().await
 }

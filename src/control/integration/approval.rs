@@ -75,16 +75,21 @@ impl Control {
         reason: String,
         category: Option<SuspendCategory>,
     ) -> Result<(Integration, Cut), Error> {
-        self.change(move |tx| {
-            tx.attempt(&actor, "integration_suspend_refused", Target::Integration(id));
-            let before = lifecycle::judge(tx, &actor, id, Action::Suspend)?;
-            text::required_reason("reason", &reason)?;
-            lifecycle::check_version(&before, if_match)?;
-            lifecycle::transition(tx, &actor, &before, &Step::Suspend { reason: &reason, category })?;
-            let told = json!({ "status": "suspended", "category": category.map(SuspendCategory::as_str) });
-            tell(tx, &actor, &before, "integration_suspend", told, Some(reason))?;
-            lifecycle::reload(tx, &before)
-        })
+        self.change_and_cut(
+            actor,
+            Target::Integration(id),
+            |_| true,
+            move |tx| {
+                tx.attempt(&actor, "integration_suspend_refused", Target::Integration(id));
+                let before = lifecycle::judge(tx, &actor, id, Action::Suspend)?;
+                text::required_reason("reason", &reason)?;
+                lifecycle::check_version(&before, if_match)?;
+                lifecycle::transition(tx, &actor, &before, &Step::Suspend { reason: &reason, category })?;
+                let told = json!({ "status": "suspended", "category": category.map(SuspendCategory::as_str) });
+                tell(tx, &actor, &before, "integration_suspend", told, Some(reason))?;
+                lifecycle::reload(tx, &before)
+            },
+        )
         .await
     }
 
@@ -133,7 +138,8 @@ impl Control {
         if_match: Option<u64>,
         reason: Option<String>,
     ) -> Result<(Integration, Cut), Error> {
-        self.change(move |tx| {
+        let had_key = |after: &Integration| after.key.is_some();
+        self.change_and_cut(actor, Target::Integration(id), had_key, move |tx| {
             tx.attempt(&actor, "integration_revoke_refused", Target::Integration(id));
             let before = lifecycle::judge(tx, &actor, id, Action::Revoke)?;
             let reason = text::optional_reason("reason", reason)?;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{
     Contact, Integration, client, contact,
     patch::{self, FieldCheck},
-    row,
+    row, widening,
 };
 use crate::{
     control::{
@@ -41,6 +41,8 @@ pub struct NewIntegration {
     pub client_issuer: Option<String>,
     /// The partner's people.
     pub contacts: Vec<Contact>,
+    /// Why scopes with personal or financial data are needed (S054, S055).
+    pub justification: Option<String>,
 }
 
 /// The same, read and found right.
@@ -54,6 +56,7 @@ struct Accepted {
     daily_quota: Option<u32>,
     client: Option<(String, String)>,
     contacts: Vec<Contact>,
+    justification: Option<String>,
 }
 
 impl Control {
@@ -105,6 +108,12 @@ fn accept(tx: &Tx<'_>, organisation_id: OrganisationId, request: NewIntegration)
     let rpm = check.rpm(request.rate_limit_rpm.unwrap_or(RPM_DEFAULT.into()));
     let daily_quota = request.daily_quota.and_then(|quota| check.daily_quota(quota));
     contact::check(&request.contacts, &mut check.errors);
+    let justification = widening::justification(
+        tx,
+        request.justification,
+        scopes.as_deref().unwrap_or_default().iter().copied(),
+        &mut check.errors,
+    );
     let client = client::check_binding(tx, None, request.client_id, request.client_issuer, &mut check.errors)?;
     Error::of_fields(check.errors)?;
     let (Some(vendor), Some(name), Some(description), Some(owner_id), Some(scopes), Some(rpm)) =
@@ -113,7 +122,7 @@ fn accept(tx: &Tx<'_>, organisation_id: OrganisationId, request: NewIntegration)
         unreachable!("what is missing was refused above")
     };
     let contacts = request.contacts;
-    Ok(Accepted { vendor, name, description, owner_id, scopes, rpm, daily_quota, client, contacts })
+    Ok(Accepted { vendor, name, description, owner_id, scopes, rpm, daily_quota, client, contacts, justification })
 }
 
 fn refuse<T>(errors: &mut Vec<FieldError>, field: &str, message: &str) -> Option<T> {
@@ -125,9 +134,9 @@ fn insert(tx: &Tx<'_>, actor: &Actor, id: IntegrationId, accepted: &Accepted) ->
     let (client_issuer, client_id) = accepted.client.as_ref().map(|(issuer, id)| (issuer, id)).unzip();
     let mut statement = tx.prepare_cached(
         "INSERT INTO integrations (id, organisation_id, status, vendor, name, description, owner_id, scopes, rpm,
-           daily_quota, client_issuer, client_id, contacts, requested_by, requested_at_us, updated_at_us)
+           daily_quota, client_issuer, client_id, contacts, justification, requested_by, requested_at_us, updated_at_us)
          VALUES (:id, :organisation_id, 'requested', :vendor, :name, :description, :owner_id, :scopes, :rpm,
-           :daily_quota, :client_issuer, :client_id, :contacts, :actor, :now, :now)",
+           :daily_quota, :client_issuer, :client_id, :contacts, :justification, :actor, :now, :now)",
     )?;
     statement.execute(rusqlite::named_params! {
         ":id": id,
@@ -142,6 +151,7 @@ fn insert(tx: &Tx<'_>, actor: &Actor, id: IntegrationId, accepted: &Accepted) ->
         ":client_issuer": client_issuer,
         ":client_id": client_id,
         ":contacts": patch::contacts_text(&accepted.contacts),
+        ":justification": accepted.justification,
         ":actor": actor.user_id,
         ":now": tx.now_us,
     })?;
@@ -161,6 +171,7 @@ fn told(accepted: &Accepted) -> Value {
         "daily_quota": accepted.daily_quota,
         "client_id": accepted.client.as_ref().map(|(_, client_id)| client_id),
         "contacts": accepted.contacts.len(),
+        "justification": accepted.justification,
     })
 }
 

@@ -3,16 +3,16 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::{Integration, lifecycle, patch::FieldCheck};
+use super::{Integration, lifecycle, patch::FieldCheck, row};
 use crate::{
     control::{
         Actor, Control, Error, FieldError,
         audit::{self, AuditEntry, Target},
-        db::Tx,
+        db::{self, Tx},
         text,
     },
     model::{
-        IntegrationId,
+        IntegrationId, OrganisationId, Status,
         integration::{BackfillGrant, RPM_MAX, TemporaryLimit},
     },
 };
@@ -58,7 +58,8 @@ impl Control {
                 let mut wanted = Grants::of(&before);
                 accept(tx, &before, &request, &mut wanted)?;
                 lifecycle::check_version(&before, if_match)?;
-                put(tx, &actor, &before, &wanted, "integration_grant", Some(request.reason))?;
+                let entry = AuditEntry::by(&actor, "integration_grant", Target::Integration(id));
+                put(tx, AuditEntry { reason: Some(request.reason), ..entry }, &before, &wanted)?;
                 lifecycle::reload(tx, &before)
             })
             .await?;
@@ -88,11 +89,50 @@ impl Control {
                 if wanted == Grants::of(&before) {
                     return Ok((before, vec![]));
                 }
-                put(tx, &actor, &before, &wanted, "integration_grant_end", None)?;
+                let entry = AuditEntry::by(&actor, "integration_grant_end", Target::Integration(id));
+                put(tx, entry, &before, &wanted)?;
                 lifecycle::reload(tx, &before)
             })
             .await?;
         Ok(integration)
+    }
+}
+
+impl Control {
+    /// Takes out the grants whose time is over, and says so in the audit log as the server's doing. They held no more
+    /// since their end: requests are judged by the time, not by this. How many integrations changed.
+    pub async fn end_due_grants(&self) -> Result<usize, Error> {
+        let now_us = db::now_us();
+        let due = self.read(move |connection| {
+            let sql = "SELECT organisation_id, id FROM integrations
+                 WHERE status <> 'revoked' AND (temporary_until_us <= ?1 OR backfill_until_us <= ?1) LIMIT 1000";
+            let mut statement = connection.prepare_cached(sql)?;
+            let ids = statement.query_map([now_us], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            Ok(ids.collect::<Result<Vec<(OrganisationId, IntegrationId)>, _>>()?)
+        });
+        let due = due.await?;
+        for (organisation_id, id) in &due {
+            self.end_due(*organisation_id, *id).await?;
+        }
+        Ok(due.len())
+    }
+
+    async fn end_due(&self, organisation_id: OrganisationId, id: IntegrationId) -> Result<(), Error> {
+        self.change(move |tx| {
+            let before = row::load(tx, organisation_id, id)?;
+            let mut wanted = Grants::of(&before);
+            wanted.temporary = wanted.temporary.filter(|(limit, _)| limit.until_us > tx.now_us);
+            wanted.backfill = wanted.backfill.filter(|(grant, _)| grant.until_us > tx.now_us);
+            if before.status == Status::Revoked || wanted == Grants::of(&before) {
+                return Ok(((), vec![]));
+            }
+            let entry = AuditEntry::by_server(organisation_id, "integration_grant_expire", Target::Integration(id));
+            put(tx, entry, &before, &wanted)?;
+            let (_, changes) = lifecycle::reload(tx, &before)?;
+            Ok(((), changes))
+        })
+        .await?;
+        Ok(())
     }
 }
 
@@ -136,14 +176,7 @@ fn accept(tx: &Tx<'_>, before: &Integration, request: &GrantRequest, wanted: &mu
     Ok(())
 }
 
-fn put(
-    tx: &Tx<'_>,
-    actor: &Actor,
-    before: &Integration,
-    wanted: &Grants,
-    action: &'static str,
-    reason: Option<String>,
-) -> Result<(), Error> {
+fn put(tx: &Tx<'_>, entry: AuditEntry, before: &Integration, wanted: &Grants) -> Result<(), Error> {
     let (temporary, backfill) = (wanted.temporary.as_ref(), wanted.backfill.as_ref());
     let changed = tx
         .prepare_cached(
@@ -165,9 +198,8 @@ fn put(
             ":backfill_reason": backfill.map(|(_, reason)| reason),
         })?;
     lifecycle::expect_changed(tx, before, changed)?;
-    let entry = AuditEntry::by(actor, action, Target::Integration(before.id));
     let (was, is) = (told(&Grants::of(before)), told(wanted));
-    audit::append(tx, AuditEntry { before: Some(was), after: Some(is), reason, ..entry })
+    audit::append(tx, AuditEntry { before: Some(was), after: Some(is), ..entry })
 }
 
 fn told(grants: &Grants) -> Value {

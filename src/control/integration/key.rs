@@ -63,20 +63,25 @@ impl Control {
         cause: Option<String>,
     ) -> Result<(Integration, IssuedKey, Cut), Error> {
         let ((integration, key), cut) = self
-            .change(move |tx| {
-                tx.attempt(&actor, "integration_api_key_regenerate_refused", Target::Integration(id));
-                let before = lifecycle::judge(tx, &actor, id, Action::Regenerate)?;
-                let cause = text::optional_reason("cause", cause)?;
-                lifecycle::check_version(&before, if_match)?;
-                let issue = issue_key(tx, &actor, &before, cause.as_deref())?;
-                put_in_force(tx, &before, issue.generation)?;
-                audit::append(tx, told(&actor, &before, &issue, cause))?;
-                let (after, mut changes) = lifecycle::reload(tx, &before)?;
-                // The key is known before its generation is in force: the swap is one step.
-                changes.insert(0, Change::Keys(vec![issue.fact(id)]));
-                let key = IssuedKey { api_key: issue.key, is_staged: before.status == Status::Suspended };
-                Ok(((after, key), changes))
-            })
+            .change_and_cut(
+                actor,
+                Target::Integration(id),
+                |(_, key): &(_, IssuedKey)| !key.is_staged,
+                move |tx| {
+                    tx.attempt(&actor, "integration_api_key_regenerate_refused", Target::Integration(id));
+                    let before = lifecycle::judge(tx, &actor, id, Action::Regenerate)?;
+                    let cause = text::optional_reason("cause", cause)?;
+                    lifecycle::check_version(&before, if_match)?;
+                    let issue = issue_key(tx, &actor, &before, cause.as_deref())?;
+                    put_in_force(tx, &before, issue.generation)?;
+                    audit::append(tx, told(&actor, &before, &issue, cause))?;
+                    let (after, mut changes) = lifecycle::reload(tx, &before)?;
+                    // The key is known before its generation is in force: the swap is one step.
+                    changes.insert(0, Change::Keys(vec![issue.fact(id)]));
+                    let key = IssuedKey { api_key: issue.key, is_staged: before.status == Status::Suspended };
+                    Ok(((after, key), changes))
+                },
+            )
             .await?;
         Ok((integration, key, cut))
     }

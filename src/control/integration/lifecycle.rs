@@ -232,7 +232,8 @@ pub(super) fn transition(tx: &Tx<'_>, actor: &Actor, before: &Integration, step:
         Step::Revoke { .. } => (
             "status <> 'revoked'",
             "status = 'revoked', revoked_by = :actor, revoked_at_us = :now, revoke_reason = :reason, slot = NULL,
-             staged_generation = NULL, client_secret_hash = NULL",
+             staged_generation = NULL, client_secret_hash = NULL, scopes_pending = NULL, scopes_pending_by = NULL,
+             scopes_pending_at_us = NULL",
         ),
     };
     let sql = format!(

@@ -3,7 +3,10 @@
 use rusqlite::Connection;
 use serde_json::{Map, Value, json};
 
-use super::{Contact, Integration, client, contact, create, lifecycle, row};
+use super::{
+    Contact, Integration, client, contact, create, lifecycle, row,
+    widening::{self, Effect},
+};
 use crate::{
     control::{
         Actor, Control, Error, FieldError,
@@ -40,6 +43,8 @@ pub struct IntegrationPatch {
     pub client_id: Option<String>,
     /// Which external issuer, where there are several.
     pub client_issuer: Option<String>,
+    /// Why added scopes with personal or financial data are needed; required by some configurations (S054, S055).
+    pub justification: Option<String>,
 }
 
 impl Control {
@@ -59,8 +64,9 @@ impl Control {
                 let wanted = accept(tx, &before, patch)?;
                 lifecycle::check_version(&before, if_match)?;
                 let Some(entry) = difference(&actor, &before, &wanted) else { return Ok((before, vec![])) };
-                store(tx, &before, &wanted)?;
+                store(tx, &actor, &before, &wanted)?;
                 audit::append(tx, entry)?;
+                widening::tell(tx, &actor, &before, &wanted.scopes)?;
                 lifecycle::reload(tx, &before)
             })
             .await?;
@@ -80,6 +86,8 @@ struct Wanted {
     contacts: Vec<Contact>,
     /// Issuer and id of a client to bind in place of what is bound.
     client: Option<(String, String)>,
+    justification: Option<String>,
+    effect: Effect,
 }
 
 fn accept(tx: &Tx<'_>, before: &Integration, patch: IntegrationPatch) -> Result<Wanted, Error> {
@@ -104,18 +112,29 @@ fn accept(tx: &Tx<'_>, before: &Integration, patch: IntegrationPatch) -> Result<
     if let Some(contacts) = &patch.contacts {
         contact::check(contacts, &mut check.errors);
     }
+    let added = widening::added(before, scopes.as_deref());
+    let justification = widening::justification(tx, patch.justification, added, &mut check.errors);
     let client = client::check_binding(tx, Some(before), patch.client_id, patch.client_issuer, &mut check.errors)?;
     Error::of_fields(check.errors)?;
+    let mut scopes = scopes.unwrap_or_else(|| before.scopes.clone());
+    let mut effect = widening::judge(tx, before, &mut scopes)?;
+    let name = patch.name.unwrap_or_else(|| before.name.clone());
+    let description = patch.description.unwrap_or_else(|| before.description.clone());
+    let owner_id = patch.owner_id.unwrap_or(before.owner_id);
+    effect.is_reviewed_anew &= (&name, &description, owner_id) != (&before.name, &before.description, before.owner_id)
+        || scopes != before.scopes;
     Ok(Wanted {
-        name: patch.name.unwrap_or_else(|| before.name.clone()),
-        description: patch.description.unwrap_or_else(|| before.description.clone()),
-        owner_id: patch.owner_id.unwrap_or(before.owner_id),
-        scopes: scopes.unwrap_or_else(|| before.scopes.clone()),
+        name,
+        description,
+        owner_id,
+        scopes,
         rpm: rpm.unwrap_or(before.rpm),
         daily_quota,
         keep_rejected: patch.keep_rejected.unwrap_or(before.keep_rejected),
         contacts: patch.contacts.unwrap_or_else(|| before.contacts.clone()),
         client,
+        justification: justification.or_else(|| before.justification.clone()),
+        effect,
     })
 }
 
@@ -143,6 +162,14 @@ fn difference(actor: &Actor, before: &Integration, wanted: &Wanted) -> Option<Au
         field("client_id", json!(was.map(|client| &client.client_id)), json!(client_id));
         field("client_issuer", json!(was.and_then(|client| client.issuer.as_ref())), json!(issuer));
     }
+    field("justification", json!(before.justification), json!(wanted.justification));
+    if let Some(pending) = &wanted.effect.pending {
+        let was = before.scopes_pending.as_ref().map(|pending| names(pending.scopes.iter().copied()));
+        field("scopes_pending", json!(was), names(pending.iter().copied()));
+    }
+    if wanted.effect.is_reviewed_anew {
+        field("status", json!(before.status.as_str()), json!(Status::Requested.as_str()));
+    }
     if before.contacts != wanted.contacts {
         // Personal data stays out: how many, and that they changed.
         old.insert("contacts".to_owned(), json!(before.contacts.len()));
@@ -153,24 +180,32 @@ fn difference(actor: &Actor, before: &Integration, wanted: &Wanted) -> Option<Au
     }
     let added = has.minus(had);
     if !added.is_empty() && before.status != Status::Requested {
-        // Wider than what the second administrator has approved (A11).
+        // Wider than what the second administrator had before them (A11).
         new.insert("scopes_added_after_approval".to_owned(), names(added.iter()));
     }
     let entry = AuditEntry::by(actor, "integration_update", Target::Integration(before.id));
     Some(AuditEntry { before: Some(Value::Object(old)), after: Some(Value::Object(new)), ..entry })
 }
 
-fn names(scopes: impl Iterator<Item = Scope>) -> Value {
+pub(super) fn names(scopes: impl Iterator<Item = Scope>) -> Value {
     scopes.map(Scope::as_str).collect()
 }
 
-fn store(tx: &Tx<'_>, before: &Integration, wanted: &Wanted) -> Result<(), Error> {
+fn store(tx: &Tx<'_>, actor: &Actor, before: &Integration, wanted: &Wanted) -> Result<(), Error> {
     let (client_issuer, client_id) = wanted.client.as_ref().map(|(issuer, id)| (issuer, id)).unzip();
     let changed = tx
         .prepare_cached(
             "UPDATE integrations SET version = version + 1, updated_at_us = :now, name = :name,
                description = :description, owner_id = :owner_id, scopes = :scopes, rpm = :rpm,
                daily_quota = :daily_quota, keep_rejected = :keep_rejected, contacts = :contacts,
+               justification = :justification, edited_by = :actor,
+               scopes_pending = coalesce(:pending, scopes_pending),
+               scopes_pending_by = CASE WHEN :pending IS NULL THEN scopes_pending_by ELSE :actor END,
+               scopes_pending_at_us = CASE WHEN :pending IS NULL THEN scopes_pending_at_us ELSE :now END,
+               status = CASE WHEN :anew THEN 'requested' ELSE status END,
+               approved_by = CASE WHEN :anew THEN NULL ELSE approved_by END,
+               approved_at_us = CASE WHEN :anew THEN NULL ELSE approved_at_us END,
+               approved_scopes = CASE WHEN :anew THEN NULL ELSE approved_scopes END,
                client_issuer = coalesce(:client_issuer, client_issuer), client_id = coalesce(:client_id, client_id),
                client_secret_hash = CASE WHEN :client_id IS NULL THEN client_secret_hash END
              WHERE id = :id AND organisation_id = :organisation_id AND version = :version AND status <> 'revoked'",
@@ -188,6 +223,10 @@ fn store(tx: &Tx<'_>, before: &Integration, wanted: &Wanted) -> Result<(), Error
             ":daily_quota": wanted.daily_quota,
             ":keep_rejected": wanted.keep_rejected,
             ":contacts": contacts_text(&wanted.contacts),
+            ":justification": wanted.justification,
+            ":actor": actor.user_id,
+            ":pending": wanted.effect.pending.as_deref().map(row::scopes_text),
+            ":anew": wanted.effect.is_reviewed_anew,
             ":client_issuer": client_issuer,
             ":client_id": client_id,
         })?;

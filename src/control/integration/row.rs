@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, types::FromSql};
 
 use super::{
-    Allowlist, BoundClient, Deed, Integration, KeyView,
+    Allowlist, BoundClient, Deed, Integration, KeyView, PendingScopes,
     warning::{self, Surroundings},
 };
 use crate::{
@@ -89,6 +89,8 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Integration> {
         reactivated: deed(row, "reactivated_by", "reactivated_at_us")?,
         revoked: deed(row, "revoked_by", "revoked_at_us")?,
         revoke_reason: row.get("revoke_reason")?,
+        scopes_pending: scopes_pending(row)?,
+        justification: row.get("justification")?,
         updated_at_us: row.get("updated_at_us")?,
         eligible_approvers: row.get("eligible_approvers")?,
         warnings: vec![],
@@ -118,6 +120,12 @@ fn key(
 fn temporary_limit(row: &Row<'_>) -> rusqlite::Result<Option<TemporaryLimit>> {
     let (rpm, until_us): (Option<u32>, Option<i64>) = (row.get("temporary_rpm")?, row.get("temporary_until_us")?);
     Ok(rpm.zip(until_us).map(|(rpm, until_us)| TemporaryLimit { rpm, until_us }))
+}
+
+fn scopes_pending(row: &Row<'_>) -> rusqlite::Result<Option<PendingScopes>> {
+    let scopes = row.get::<_, Option<ScopeList>>("scopes_pending")?;
+    let asked = deed(row, "scopes_pending_by", "scopes_pending_at_us")?;
+    Ok(scopes.zip(asked).map(|(scopes, asked)| PendingScopes { scopes: scopes.0, asked }))
 }
 
 fn backfill(row: &Row<'_>) -> rusqlite::Result<Option<BackfillGrant>> {

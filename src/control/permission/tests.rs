@@ -44,13 +44,13 @@ async fn a_grant_waits_for_another_holder_and_for_an_own_password() {
     let (user, one_time) = bed.control.create_user(first, new_user("carol@example.test", true)).await.unwrap();
     assert_eq!((user.permission, user.must_change_password), (Standing::Pending, true));
 
-    assert_eq!(problem(bed.control.confirm_user(second, user.id).await), ProblemCode::InvalidState);
+    assert_eq!(problem(bed.control.confirm_user(second, user.id, None).await), ProblemCode::InvalidState);
     let carol = set_own_password(&bed.control, "carol@example.test", one_time).await;
-    assert_eq!(problem(bed.control.confirm_user(carol, user.id).await), ProblemCode::PermissionDenied);
-    assert_eq!(problem(bed.control.confirm_user(first, user.id).await), ProblemCode::SelfConfirmation);
-    let confirmed = bed.control.confirm_user(second, user.id).await.unwrap();
+    assert_eq!(problem(bed.control.confirm_user(carol, user.id, None).await), ProblemCode::PermissionDenied);
+    assert_eq!(problem(bed.control.confirm_user(first, user.id, None).await), ProblemCode::SelfConfirmation);
+    let confirmed = bed.control.confirm_user(second, user.id, None).await.unwrap();
     assert_eq!(confirmed.permission, Standing::Held);
-    assert_eq!(problem(bed.control.confirm_user(second, user.id).await), ProblemCode::InvalidState);
+    assert_eq!(problem(bed.control.confirm_user(second, user.id, None).await), ProblemCode::InvalidState);
 
     let actions = actions(&bed).await;
     for action in ["user_create", "user_confirm_refused", "user_confirm"] {
@@ -63,15 +63,15 @@ async fn a_grant_waits_for_another_holder_and_for_an_own_password() {
 async fn a_reset_of_a_holder_takes_the_permission_until_another_confirms() {
     let bed = Bed::new(embedded()).await;
     let (first, second, third) = (bed.administrator().await, bed.administrator().await, bed.administrator().await);
-    let (user, one_time) = bed.control.reset_password(first, third.user_id).await.unwrap();
+    let (user, one_time) = bed.control.reset_password(first, third.user_id, None).await.unwrap();
     assert_eq!(user.permission, Standing::Pending);
     assert_eq!(
         problem(bed.control.create_user(third, new_user("x@example.test", false)).await),
         ProblemCode::PermissionDenied
     );
     set_own_password(&bed.control, &user.email, one_time).await;
-    assert_eq!(problem(bed.control.confirm_user(first, third.user_id).await), ProblemCode::SelfConfirmation);
-    bed.control.confirm_user(second, third.user_id).await.unwrap();
+    assert_eq!(problem(bed.control.confirm_user(first, third.user_id, None).await), ProblemCode::SelfConfirmation);
+    bed.control.confirm_user(second, third.user_id, None).await.unwrap();
     bed.control.create_user(third, new_user("x@example.test", false)).await.unwrap();
 }
 
@@ -81,19 +81,19 @@ async fn who_reset_the_password_cannot_confirm_what_another_granted() {
     let bed = Bed::new(embedded()).await;
     let (first, second) = (bed.administrator().await, bed.administrator().await);
     let (user, _) = bed.control.create_user(first, new_user("dave@example.test", true)).await.unwrap();
-    let (_, one_time) = bed.control.reset_password(second, user.id).await.unwrap();
+    let (_, one_time) = bed.control.reset_password(second, user.id, None).await.unwrap();
     set_own_password(&bed.control, "dave@example.test", one_time).await;
-    assert_eq!(problem(bed.control.confirm_user(second, user.id).await), ProblemCode::SelfConfirmation);
-    assert_eq!(problem(bed.control.confirm_user(first, user.id).await), ProblemCode::SelfConfirmation);
+    assert_eq!(problem(bed.control.confirm_user(second, user.id, None).await), ProblemCode::SelfConfirmation);
+    assert_eq!(problem(bed.control.confirm_user(first, user.id, None).await), ProblemCode::SelfConfirmation);
     let third = bed.administrator().await;
-    bed.control.confirm_user(third, user.id).await.unwrap();
+    bed.control.confirm_user(third, user.id, None).await.unwrap();
 }
 
 #[tokio::test]
 async fn own_passwords_are_not_reset_and_the_last_holder_stays() {
     let bed = Bed::new(embedded()).await;
     let (first, second) = (bed.administrator().await, bed.administrator().await);
-    assert_eq!(problem(bed.control.reset_password(first, first.user_id).await), ProblemCode::InvalidState);
+    assert_eq!(problem(bed.control.reset_password(first, first.user_id, None).await), ProblemCode::InvalidState);
     let remove = || UserPatch { permission: Some(false), ..UserPatch::default() };
     bed.control.update_user(first, second.user_id, remove(), None).await.unwrap();
     assert_eq!(problem(bed.control.update_user(first, first.user_id, remove(), None).await), ProblemCode::InvalidState);
@@ -110,8 +110,8 @@ async fn a_holder_who_comes_back_must_be_confirmed() {
     bed.control.update_user(first, third.user_id, active(false), None).await.unwrap();
     let user = bed.control.update_user(first, third.user_id, active(true), None).await.unwrap();
     assert_eq!(user.permission, Standing::Pending);
-    assert_eq!(problem(bed.control.confirm_user(first, third.user_id).await), ProblemCode::SelfConfirmation);
-    bed.control.confirm_user(second, third.user_id).await.unwrap();
+    assert_eq!(problem(bed.control.confirm_user(first, third.user_id, None).await), ProblemCode::SelfConfirmation);
+    bed.control.confirm_user(second, third.user_id, None).await.unwrap();
 }
 
 // S005, api.md §6: with a single holder left only the break-glass command helps, and it is loud.
@@ -206,8 +206,8 @@ async fn organisations_do_not_see_each_other() {
     let stranger = crate::control::tests::add_user(&bed.control, organisation_id, "[]").await;
     drop(other);
     assert_eq!(problem(bed.control.user(actor.organisation_id, stranger.user_id).await), ProblemCode::NotFound);
-    assert_eq!(problem(bed.control.reset_password(actor, stranger.user_id).await), ProblemCode::NotFound);
-    assert_eq!(problem(bed.control.confirm_user(actor, stranger.user_id).await), ProblemCode::NotFound);
+    assert_eq!(problem(bed.control.reset_password(actor, stranger.user_id, None).await), ProblemCode::NotFound);
+    assert_eq!(problem(bed.control.confirm_user(actor, stranger.user_id, None).await), ProblemCode::NotFound);
     let taken =
         new_user(&bed.control.user(organisation_id, stranger.user_id).await.unwrap().email.to_uppercase(), false);
     assert_eq!(problem(bed.control.create_user(actor, taken).await), ProblemCode::Conflict);
@@ -241,7 +241,8 @@ async fn a_permission_is_confirmed_once() {
     let mut attempts = tokio::task::JoinSet::new();
     for _ in 0..16 {
         let control = bed.control.clone();
-        attempts.spawn(async move { control.confirm_user(second, user.id).await.map_err(|error| error.problem()) });
+        attempts
+            .spawn(async move { control.confirm_user(second, user.id, None).await.map_err(|error| error.problem()) });
     }
     let outcomes = attempts.join_all().await;
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);

@@ -92,7 +92,7 @@ async fn sessions_end_by_sign_out_deactivation_reset_and_permission_loss() {
     assert!(!signed.is_live(&token).await, "an ended session stays ended");
 
     let token = signed.sign_in().await.token;
-    control.reset_password(signed.administrator, signed.user_id).await.unwrap();
+    control.reset_password(signed.administrator, signed.user_id, None).await.unwrap();
     assert!(!signed.is_live(&token).await);
     assert!(control.sign_in(EMAIL, signed.password.clone(), None, id).await.unwrap().is_none(), "the old one is dead");
 }
@@ -109,7 +109,7 @@ async fn a_permission_that_is_taken_away_ends_the_sessions_of_a_holder() {
     let id = RequestId::generate();
     control.change_password(&session, Some(signed.password.clone()), own, None, id).await.unwrap();
     control.update_user(signed.administrator, signed.user_id, grant(true), None).await.unwrap();
-    control.confirm_user(second, signed.user_id).await.unwrap();
+    control.confirm_user(second, signed.user_id, None).await.unwrap();
     assert_eq!(control.session(first.token.expose()).await.unwrap().expect("live").permission, Standing::Held);
     control.update_user(second, signed.user_id, grant(false), None).await.unwrap();
     assert!(!signed.is_live(&first.token).await);

@@ -17,7 +17,7 @@ async fn verify(bed: &Bed) -> Verdict {
     bed.control.verify_audit(bed.organisation_id).await.unwrap()
 }
 
-/// A log of 7 entries, and a prompt whose hand has taken the triggers away.
+/// A log of 9 entries, and a prompt whose hand has taken the triggers away.
 async fn log_and_tamperer() -> (Bed, Connection) {
     let bed = Bed::new(embedded()).await;
     let (ann, bob) = (bed.administrator().await, bed.administrator().await);
@@ -28,7 +28,7 @@ async fn log_and_tamperer() -> (Bed, Connection) {
     let sql = bed.sql();
     sql.execute_batch("DROP TRIGGER audit_follows; DROP TRIGGER audit_is_fixed; DROP TRIGGER audit_stays;").unwrap();
     let verdict = verify(&bed).await;
-    assert_eq!((verdict.is_ok(), verdict.entries, verdict.head.unwrap().seq), (true, 7, 7));
+    assert_eq!((verdict.is_ok(), verdict.entries, verdict.head.unwrap().seq), (true, 9, 9));
     (bed, sql)
 }
 
@@ -49,8 +49,8 @@ async fn every_edit_of_an_entry_is_found() {
         ),
         (
             "INSERT INTO audit_entries (organisation_id, seq, body, hash)
-             SELECT organisation_id, 8, body, hash FROM audit_entries WHERE seq = 7",
-            8,
+             SELECT organisation_id, 10, body, hash FROM audit_entries WHERE seq = 9",
+            10,
         ),
     ] {
         let (bed, sql) = log_and_tamperer().await;
@@ -111,7 +111,7 @@ async fn a_chain_computed_anew_does_not_meet_the_head_and_never_will() {
     recompute(&sql, |body| body);
     assert!(verify(&bed).await.is_ok(), "the same bytes make the same chain");
     recompute(&sql, |body| body.replace("odd traffic", "holiday"));
-    let unmet = (Some(Fault::HeadUnmet), Some(7));
+    let unmet = (Some(Fault::HeadUnmet), Some(9));
     let verdict = verify(&bed).await;
     assert_eq!((verdict.fault, verdict.first_bad_seq), unmet);
     // Neither going on nor starting again makes the head follow.
@@ -119,7 +119,7 @@ async fn a_chain_computed_anew_does_not_meet_the_head_and_never_will() {
     bed.control = Control::open(bed.path(), &config(), embedded()).unwrap();
     bed.requested(bed.administrator().await).await;
     let verdict = verify(&bed).await;
-    assert_eq!((verdict.fault, verdict.first_bad_seq, verdict.entries), (unmet.0, unmet.1, 9));
+    assert_eq!((verdict.fault, verdict.first_bad_seq, verdict.entries), (unmet.0, unmet.1, 11));
 }
 
 #[tokio::test]
@@ -128,7 +128,7 @@ async fn a_head_that_is_forged_or_gone_is_told() {
     let path = bed.path().join(format!("audit/{}.head", bed.organisation_id));
     let head = std::fs::read_to_string(&path).unwrap();
     for (text, fault) in [
-        (head.replace("\"seq\": 7", "\"seq\": 6"), Fault::HeadForged),
+        (head.replace("\"seq\": 9", "\"seq\": 8"), Fault::HeadForged),
         ("{}".to_owned(), Fault::HeadForged),
         (String::new(), Fault::HeadForged),
     ] {
@@ -202,11 +202,13 @@ async fn each_action_and_each_refusal_is_one_entry() {
             "integration_activate",
             "integration_update",
             "integration_api_key_regenerate",
+            "integration_cut",
             "integration_suspend",
+            "integration_cut",
             "integration_reactivate_refused",
         ]
     );
-    let [_, own, plains, .., update, key, suspend, _] = &entries[..] else { panic!("{entries:?}") };
+    let [_, own, plains, .., update, key, _, suspend, _, _] = &entries[..] else { panic!("{entries:?}") };
     assert_eq!(own.after, Some(serde_json::json!({ "refused": "self_approval" })));
     assert_eq!(
         (plains.actor, &plains.after),

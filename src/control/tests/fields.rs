@@ -159,7 +159,7 @@ async fn a_change_is_whole_and_told_field_by_field() {
     assert_eq!(update(unlimited).await.unwrap().daily_quota, None);
 
     let history = bed.control.history(bed.organisation_id, id, Default::default()).await.unwrap().items;
-    let [.., entry, _] = &history[..] else { panic!("{history:?}") };
+    let [.., entry, _, _] = &history[..] else { panic!("{history:?}") };
     let told = entry.after.as_ref().unwrap();
     assert_eq!(told["scopes_added_after_approval"], serde_json::json!(["crm:read"]));
     assert_eq!(told["contacts"], 1, "personal data stays out of the log");

@@ -109,6 +109,7 @@ async fn the_table_of_states_and_actions_holds_cell_by_cell() {
     }
 }
 
+// S123: nothing but the control plane is there, no store, no token issuer, no network.
 // S020, S066, S069, S074, S075, S083, S105, S110, S117, S130, S132
 #[tokio::test]
 async fn a_life_from_request_to_revocation() {

@@ -54,7 +54,12 @@ async fn the_rules_hold_without_the_program() {
         (Status::Requested, APPROVE, "approved_by = randomblob(16)", "administrator"),
         (Status::Requested, APPROVE, "approved_by = :bob, requested_by = :bob", "immutable"),
         (Status::Requested, APPROVE, "requested_by = :bob, approved_by = :ann", "immutable"),
-        (Status::Requested, ACTIVATE, "activated_by = :bob, approved_by = :bob", "illegal transition|stays dead"),
+        (
+            Status::Requested,
+            ACTIVATE,
+            "activated_by = :bob, approved_by = :bob",
+            "illegal transition|stays dead|administrator",
+        ),
         (Status::Requested, UPDATE, "status = 'suspended'", "illegal transition|administrator"),
         (Status::Requested, UPDATE, "approved_by = :bob", "by the transition alone"),
         (Status::Requested, UPDATE, "organisation_id = randomblob(16)", "immutable"),

@@ -5,6 +5,9 @@ use proptest::prelude::*;
 use super::{lifecycle::Try, *};
 use crate::{control::audit::AuditFilter, model::Status};
 
+/// Entries that tell more of a step, which has one of its own.
+const BESIDE_A_STEP: &[&str] = &["integration_cut", "scopes_widened"];
+
 /// Reads the history of `id` and checks that each step was open to who took it (S151).
 pub(super) async fn assert_legal_history(bed: &Bed, id: IntegrationId) {
     let history = bed.control.history(bed.organisation_id, id, Default::default()).await.unwrap().items;
@@ -33,7 +36,23 @@ pub(super) async fn assert_legal_history(bed: &Bed, id: IntegrationId) {
                 Some(Status::Active)
             }
             ("integration_api_key_regenerate", Some(status @ (Status::Active | Status::Suspended))) => Some(status),
-            ("integration_update", Some(status)) if status != Status::Revoked => Some(status),
+            ("integration_update", Some(status)) if status != Status::Revoked => {
+                let is_taken_back = entry.after.as_ref().is_some_and(|after| after["status"] == "requested");
+                if is_taken_back {
+                    assert_eq!(status, Status::Approved, "{history:#?}");
+                    approved = false;
+                    Some(Status::Requested)
+                } else {
+                    Some(status)
+                }
+            }
+            (action, status) if BESIDE_A_STEP.contains(&action) => status,
+            ("integration_scopes_confirm", Some(status @ (Status::Active | Status::Suspended))) => {
+                let asked_by = &entry.before.as_ref().unwrap()["asked_by"];
+                assert_ne!(*asked_by, serde_json::json!(actor), "self-confirmation: {history:#?}");
+                Some(status)
+            }
+            ("integration_scopes_decline", Some(status @ (Status::Active | Status::Suspended))) => Some(status),
             ("integration_revoke", Some(status)) if status != Status::Revoked => Some(Status::Revoked),
             (action, status) => panic!("{action} in {status:?}: {history:#?}"),
         };
@@ -41,7 +60,8 @@ pub(super) async fn assert_legal_history(bed: &Bed, id: IntegrationId) {
     }
     let integration = bed.get(id).await;
     assert_eq!(status, Some(integration.status), "the log and the row agree");
-    let steps = history.iter().filter(|entry| !entry.action.ends_with("_refused")).count() as u64;
+    let is_step = |action: &str| !action.ends_with("_refused") && !BESIDE_A_STEP.contains(&action);
+    let steps = history.iter().filter(|entry| is_step(&entry.action)).count() as u64;
     assert_eq!(integration.version, steps, "every step is logged, once");
 }
 

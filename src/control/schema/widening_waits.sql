@@ -1,0 +1,13 @@
+-- Made at each opening where control.sensitive_scopes_need_two is on.
+CREATE TRIGGER IF NOT EXISTS widening_waits BEFORE UPDATE ON integrations
+WHEN NEW.scopes IS NOT OLD.scopes AND NEW.status IN ('approved', 'active', 'suspended')
+BEGIN
+  SELECT RAISE(ABORT, 'sensitive scopes wait for a second administrator')
+    WHERE EXISTS (
+      SELECT 1 FROM json_each(NEW.scopes) added
+      WHERE (added.value LIKE 'compliance:%' OR added.value LIKE 'finance:%' OR added.value LIKE 'crm:%'
+             OR added.value LIKE 'webhooks:%')
+        AND added.value NOT IN (SELECT value FROM json_each(OLD.scopes))
+        AND NOT (NEW.scopes_confirmed_version IS NEW.version
+                 AND added.value IN (SELECT value FROM json_each(coalesce(OLD.scopes_pending, '[]')))));
+END;
