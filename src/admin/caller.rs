@@ -7,7 +7,7 @@ use http::{header::AUTHORIZATION, request::Parts};
 use super::{Admin, problem::Problem, request::Origin};
 use crate::{
     control::{Actor, Session, Standing, TOKEN_PREFIX, audit::Target},
-    model::{EquipmentId, IntegrationId, ProblemCode, UserId},
+    model::{AccessReviewId, EquipmentId, IntegrationId, ProblemCode, UserId},
 };
 
 /// Longest token that is looked at, in bytes: longer ones are not ours.
@@ -98,6 +98,7 @@ fn target(path: &str) -> Option<Target> {
     match noun {
         "integrations" => id.parse::<IntegrationId>().ok().map(Target::Integration),
         "equipment" => id.parse::<EquipmentId>().ok().map(Target::Equipment),
+        "access-reviews" => id.parse::<AccessReviewId>().ok().map(Target::AccessReview),
         "users" => id.parse::<UserId>().ok().map(Target::User),
         _ => None,
     }

@@ -5,6 +5,7 @@
 //! exist (S008). This room judges the form of a call; what is allowed when is the control plane's to say.
 //! All routes stand in `router.rs`.
 
+mod access_reviews;
 mod allowlist;
 mod audit;
 mod audit_export;

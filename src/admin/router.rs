@@ -12,9 +12,9 @@ use axum::{
 use http::{HeaderName, header::ALLOW};
 
 use super::{
-    Admin, allowlist, audit, audit_export, caller::SignedIn, catalogue, equipment, equipment_csv, grants, handover,
-    integrations, latest, lifecycle, openapi, probes, problem::Problem, quarantine, reading_trace, readings, request,
-    request_log, rooms, session, users,
+    Admin, access_reviews, allowlist, audit, audit_export, caller::SignedIn, catalogue, equipment, equipment_csv,
+    grants, handover, integrations, latest, lifecycle, openapi, probes, problem::Problem, quarantine, reading_trace,
+    readings, request, request_log, rooms, session, users,
 };
 use crate::model::ProblemCode;
 
@@ -52,6 +52,10 @@ pub fn router(admin: Admin) -> Router {
         .route("/audit-log/verify", get(audit::verify))
         .route("/audit-log/checkpoints", get(audit::checkpoints))
         .route("/audit-log/export", get(audit_export::export))
+        .route("/access-reviews", get(access_reviews::index).post(access_reviews::create))
+        .route("/access-reviews/{id}", get(access_reviews::show))
+        .route("/access-reviews/{id}/answers", post(access_reviews::answer))
+        .route("/access-reviews/{id}/sign-off", post(access_reviews::sign))
         .route("/equipment", get(equipment::index).post(equipment::create))
         .route("/equipment/bulk", post(equipment::upsert))
         .route("/equipment/export", get(equipment_csv::export))

@@ -22,6 +22,7 @@ mod output;
 mod prompt;
 mod quarantine;
 mod readings;
+mod review;
 mod session;
 mod state;
 mod table;
@@ -101,6 +102,9 @@ enum Remote {
     /// Who did what, and the proof that the log is whole.
     #[command(after_help = audit::EXAMPLES)]
     Audit(Noun<audit::Action>),
+    /// The quarterly access review.
+    #[command(visible_alias = "reviews", after_help = review::EXAMPLES)]
+    Review(Noun<review::Action>),
     /// The scopes that an integration can have.
     Scopes(catalogue::Arguments),
     /// The vendors that an integration can be of.
@@ -158,6 +162,7 @@ impl Remote {
             Self::Webhooks(noun) => &noun.options,
             Self::Quarantine(noun) => &noun.options,
             Self::Audit(noun) => &noun.options,
+            Self::Review(noun) => &noun.options,
             Self::Scopes(arguments) | Self::Vendors(arguments) | Self::EquipmentTypes(arguments) => &arguments.options,
         }
     }
@@ -177,6 +182,7 @@ async fn run(cx: &Context, command: &Remote) -> Result {
         Remote::Webhooks(noun) => webhooks::run(cx, &noun.action).await,
         Remote::Quarantine(noun) => quarantine::run(cx, &noun.action).await,
         Remote::Audit(noun) => audit::run(cx, &noun.action).await,
+        Remote::Review(noun) => review::run(cx, &noun.action).await,
         Remote::Scopes(_) => catalogue::scopes(cx).await,
         Remote::Vendors(_) => catalogue::vendors(cx).await,
         Remote::EquipmentTypes(_) => catalogue::equipment_types(cx).await,

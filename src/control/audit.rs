@@ -27,7 +27,7 @@ pub use self::{
     verify::{Fault, Verdict},
 };
 use super::{Actor, Control, Error, IntegrationActor, db::Tx};
-use crate::model::{EquipmentId, IntegrationId, OrganisationId, ProblemCode, RequestId, UserId};
+use crate::model::{AccessReviewId, EquipmentId, IntegrationId, OrganisationId, ProblemCode, RequestId, UserId};
 
 /// What an entry is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +37,7 @@ pub enum Target {
     User(UserId),
     Integration(IntegrationId),
     Equipment(EquipmentId),
+    AccessReview(AccessReviewId),
 }
 
 impl Target {
@@ -48,6 +49,7 @@ impl Target {
             Self::User(_) => "user",
             Self::Integration(_) => "integration",
             Self::Equipment(_) => "equipment",
+            Self::AccessReview(_) => "access_review",
         }
     }
 
@@ -59,6 +61,7 @@ impl Target {
             Self::User(id) => id.to_string(),
             Self::Integration(id) => id.to_string(),
             Self::Equipment(id) => id.to_string(),
+            Self::AccessReview(id) => id.to_string(),
         }
     }
 }

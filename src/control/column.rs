@@ -6,7 +6,9 @@ use rusqlite::{
 };
 use uuid::Uuid;
 
-use crate::model::{EquipmentId, EquipmentKind, IntegrationId, OrganisationId, RequestId, ScopeSet, Status, UserId};
+use crate::model::{
+    AccessReviewId, EquipmentId, EquipmentKind, IntegrationId, OrganisationId, RequestId, ScopeSet, Status, UserId,
+};
 
 macro_rules! id_columns {
     ($($id:ident)*) => {$(
@@ -26,7 +28,7 @@ macro_rules! id_columns {
     )*};
 }
 
-id_columns!(OrganisationId UserId IntegrationId EquipmentId RequestId);
+id_columns!(AccessReviewId OrganisationId UserId IntegrationId EquipmentId RequestId);
 
 macro_rules! name_columns {
     ($($name:ident)*) => {$(

@@ -15,7 +15,7 @@ mod row;
 mod warning;
 mod widening;
 
-pub(super) use row::load;
+pub(super) use {list::in_use, row::load};
 
 use std::sync::Arc;
 

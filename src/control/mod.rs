@@ -22,6 +22,7 @@ mod organisation;
 pub mod page;
 mod password;
 mod permission;
+pub mod review;
 mod schema;
 mod session;
 mod text;

@@ -11,6 +11,7 @@ const STEPS: &[&str] = &[
     include_str!("schema/0003_equipment_room.sql"),
     include_str!("schema/0004_keep_rejected.sql"),
     include_str!("schema/0005_widening.sql"),
+    include_str!("schema/0006_access_review.sql"),
 ];
 
 /// Puts the policy of the configuration into the database, or takes it out.

@@ -71,6 +71,10 @@ uuid_id!(
     EquipmentId
 );
 uuid_id!(
+    /// An access review.
+    AccessReviewId
+);
+uuid_id!(
     /// One request, as it stands in `X-Request-Id`, the body and the logs (S295).
     RequestId
 );

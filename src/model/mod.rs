@@ -26,7 +26,7 @@ pub use client_facts::ClientKey;
 pub use contents::{Contents, Holds};
 pub use entry_code::EntryCode;
 pub use equipment::{EquipmentFacts, EquipmentKind, EquipmentNumber};
-pub use ids::{EquipmentId, IntegrationId, OrganisationId, RequestId, UserId};
+pub use ids::{AccessReviewId, EquipmentId, IntegrationId, OrganisationId, RequestId, UserId};
 pub use integration::{IntegrationFacts, KeyFact, Status};
 pub use metric::{Metric, MetricNumber, MetricTable};
 pub use problem::ProblemCode;

@@ -7,6 +7,7 @@
 #[allow(dead_code, reason = "not every test needs all of it")]
 mod support;
 
+mod access_review;
 mod acks;
 mod allowlist;
 mod asyncapi;

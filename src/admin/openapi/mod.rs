@@ -2,6 +2,7 @@
 //! drowns the other. `tests/document.rs` holds it against the router.
 #![allow(dead_code, reason = "the functions and request types here are read by utoipa's macros alone")]
 
+mod access_reviews;
 mod audit;
 mod catalogue;
 mod equipment;
@@ -73,6 +74,7 @@ pub(super) async fn serve() -> Response {
         request_log::index, request_log::show, request_log::counts, request_log::hours, request_log::addresses,
         request_log::trace,
         quarantine::index, quarantine::show, quarantine::replay, quarantine::discard,
+        access_reviews::index, access_reviews::create, access_reviews::show, access_reviews::answer, access_reviews::sign,
         audit::index, audit::verify, audit::checkpoints, audit::export,
         probes::livez, probes::readyz, probes::metrics, probes::openapi,
     ),
@@ -87,6 +89,7 @@ pub(super) async fn serve() -> Response {
         (name = "request-log", description = "Every request of the integration API, why it was answered as it was, and where a \
             reading is."),
         (name = "quarantine", description = "Readings that did not get into the store."),
+        (name = "access-reviews", description = "The quarterly review: report, answers, sign-off."),
         (name = "audit", description = "Who did what, and the proof that the log is whole."),
         (name = "catalogue", description = "What there is to choose from."),
         (name = "probes", description = "For machines that watch the process. Without credentials."),

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use rusqlite::OptionalExtension;
+use rusqlite::{Connection, OptionalExtension};
 
 use super::{Integration, row};
 use crate::{
@@ -84,6 +84,17 @@ impl Control {
         })
         .await
     }
+}
+
+/// All integrations of `organisation_id` that are Active or Suspended, in the order they were created (S315).
+pub(in crate::control) fn in_use(
+    connection: &Connection,
+    organisation_id: OrganisationId,
+) -> Result<Vec<Integration>, Error> {
+    let sql = row::select("i.organisation_id = ?1 AND i.slot IS NOT NULL");
+    let mut statement = connection.prepare_cached(&format!("{sql} ORDER BY i.id"))?;
+    let found = statement.query_map([organisation_id], row::read)?.collect::<Result<_, _>>()?;
+    Ok(found)
 }
 
 impl Control {

@@ -227,7 +227,7 @@ impl Facility {
     }
 }
 
-async fn first_sign_in(client: &Client, base: &str, email: &str, one_time: &str, password: &str) -> String {
+pub async fn first_sign_in(client: &Client, base: &str, email: &str, one_time: &str, password: &str) -> String {
     let token = sign_in(client, base, email, one_time).await;
     let change = json!({"current_password": one_time, "new_password": password});
     let answer = send(client.post(format!("{base}/admin/v1/password")).bearer_auth(token).json(&change)).await;
