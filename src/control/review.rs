@@ -351,3 +351,30 @@ fn read(row: &Row<'_>) -> rusqlite::Result<AccessReview> {
         signed: by.zip(at_us).map(|(by, at_us)| Deed { by, at_us }),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{check_period, quarter_after};
+
+    fn us(text: &str) -> i64 {
+        text.parse::<jiff::Timestamp>().unwrap().as_microsecond()
+    }
+
+    // S324: three months of the calendar, however long they are.
+    #[test]
+    fn a_quarter_is_three_months() {
+        for (end, due) in [("2026-01-01", "2026-04-01"), ("2026-11-30", "2027-02-28"), ("2027-11-30", "2028-02-29")] {
+            assert_eq!(quarter_after(us(&format!("{end}T00:00:00Z"))), us(&format!("{due}T00:00:00Z")), "{end}");
+        }
+    }
+
+    #[test]
+    fn a_period_runs_forward_and_ends_in_the_past() {
+        let day = |number: i64| number * super::DAY_US;
+        for (from, to, good) in
+            [(0, 90, true), (0, 366, true), (0, 367, false), (90, 90, false), (90, 0, false), (300, 501, false)]
+        {
+            assert_eq!(check_period(day(from), day(to), day(500)).is_ok(), good, "{from} {to}");
+        }
+    }
+}

@@ -28,7 +28,8 @@ async fn actions(facility: &Facility, action: &str) -> usize {
     found.json["items"].as_array().unwrap().len()
 }
 
-// S315–S325, S056, S031, S253: two quarters, traffic, answers, sign-off, three files; reproducible after a restart.
+// S031, S056, S253, S315, S316, S317, S318, S319, S320, S321, S322, S323: two quarters, traffic, answers, sign-off,
+// three files; the same after a restart. S324: the next date.
 #[tokio::test]
 async fn quarterly_review_by_api() {
     let mut facility = Facility::new().await;
@@ -119,6 +120,16 @@ async fn quarterly_review_by_api() {
     for (format, was) in ["json", "csv", "html"].iter().zip(&files) {
         let again = facility.get(&format!("{path}?format={format}")).await.expect(200);
         assert_eq!(again.text, was.text, "{format}");
+    }
+    let database = rusqlite::Connection::open(facility.server.data.join("control.db")).unwrap();
+    database.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
+    for tampering in [
+        "UPDATE access_reviews SET answers = '{}', version = version + 1 WHERE signed_by IS NOT NULL",
+        "UPDATE access_reviews SET signed_at_us = 1, version = version + 1 WHERE signed_by IS NOT NULL",
+        "UPDATE access_reviews SET report = '{}', version = version + 1 WHERE signed_by IS NULL",
+        "DELETE FROM access_reviews",
+    ] {
+        assert!(database.execute(tampering, []).is_err(), "{tampering}");
     }
     let list = facility.get(REVIEWS).await.expect(200);
     assert_eq!(list.json["items"].as_array().unwrap().len(), 2);
