@@ -116,6 +116,7 @@ async fn quarterly_review_by_api() {
     let generated = facility.get("/admin/v1/audit-log?action=access_review_generate").await.expect(200);
     assert_eq!(generated.json["items"][1]["after"]["report_sha256"], sha256);
 
+    assert!(facility.server.terminate().success());
     facility.server.restart();
     for (format, was) in ["json", "csv", "html"].iter().zip(&files) {
         let again = facility.get(&format!("{path}?format={format}")).await.expect(200);
