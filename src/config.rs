@@ -86,6 +86,8 @@ pub struct Config {
     pub control: crate::control::Config,
     /// The API log.
     pub request_log: crate::request_log::Config,
+    /// Sending to subscribers.
+    pub webhook: crate::webhook::Config,
     /// The administrators' API.
     pub admin: crate::admin::Config,
     /// Logs.
@@ -132,6 +134,7 @@ impl Config {
         self.quarantine.check().map_err(Error::Check)?;
         self.control.check().map_err(Error::Check)?;
         self.request_log.check().map_err(Error::Check)?;
+        self.webhook.check().map_err(Error::Check)?;
         self.admin.check().map_err(Error::Check)?;
         self.telemetry.check().map_err(Error::Check)
     }

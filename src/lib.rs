@@ -38,3 +38,4 @@ mod rest;
 pub mod spool;
 pub mod store;
 pub mod telemetry;
+pub mod webhook;

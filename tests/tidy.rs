@@ -26,9 +26,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("bridge", &["ingest", "auth", "journal"]),
     ("delivery", &["spool", "store"]),
     ("quarantine", &["delivery", "ingest", "auth", "spool"]),
-    ("rest", &["control", "store"]),
-    ("integration_api", &["rest", "control", "auth", "store"]),
-    ("admin", &["rest", "control", "store", "listener", "request_log", "quarantine"]),
+    ("webhook", &["control", "journal"]),
+    ("rest", &["control", "store", "webhook"]),
+    ("integration_api", &["rest", "control", "auth", "store", "webhook"]),
+    ("admin", &["rest", "control", "store", "listener", "request_log", "quarantine", "webhook"]),
 ];
 /// Single files with an arrow of their own.
 const MAY_ALSO: &[(&str, &str)] = &[("src/auth/sync.rs", "control")];

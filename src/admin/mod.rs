@@ -35,6 +35,7 @@ mod series;
 mod session;
 mod throttle;
 mod users;
+mod webhooks;
 
 #[cfg(test)]
 mod tests;
@@ -53,6 +54,7 @@ use crate::{
     rest::{Api, body, etag, page, parameters, path, problem, store, time},
     store::Store,
     telemetry::health::Health,
+    webhook::Guard,
 };
 
 /// Sign-ins that are looked at at the same time; others wait.
@@ -77,6 +79,8 @@ pub struct Parts {
     pub delivered: Arc<dyn Delivered>,
     /// What did not get into the store.
     pub quarantine: Desk,
+    /// Judges where webhooks may be sent to.
+    pub guard: Arc<Guard>,
     /// Who complains.
     pub health: Health,
     /// What `/metrics` answers.

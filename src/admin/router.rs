@@ -16,7 +16,7 @@ use super::{
     grants, handover, integrations, latest, lifecycle, openapi, probes, problem::Problem, quarantine, reading_trace,
     readings, request, request_log, rooms, session, users,
 };
-use crate::model::ProblemCode;
+use crate::{model::ProblemCode, rest::webhook};
 
 /// The service of the administrators' port, for [`crate::listener::serve`].
 pub fn router(admin: Admin) -> Router {
@@ -33,7 +33,8 @@ pub fn router(admin: Admin) -> Router {
         .route("/handover", get(handover::show))
         .route("/ip-allowlist", get(allowlist::show).put(allowlist::replace))
         .route("/grants", post(grants::create).merge(delete(grants::end)))
-        .route("/history", get(audit::history));
+        .route("/history", get(audit::history))
+        .nest("/webhooks", webhook::router());
     let v1 = Router::new()
         .route("/login", post(session::login).fallback(only_post))
         .route("/logout", post(session::logout))

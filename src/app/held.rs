@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use crate::{
     auth::Registry,
     config::Config,
-    delivery::Quarantine,
+    delivery::{Quarantine, QuarantineListener},
     ingest::Ingest,
     quarantine::{Desk, Parts, Rejections},
     spool::Writer,
@@ -20,9 +20,11 @@ pub(super) struct Held {
 }
 
 impl Held {
-    pub(super) fn open(config: &Config) -> Result<Self> {
+    /// Opens them; `listener` is told of what the store refuses.
+    pub(super) fn open(config: &Config, listener: Arc<dyn QuarantineListener>) -> Result<Self> {
         let refused = Quarantine::open(&config.data_dir.join("quarantine.db"), config.delivery.quarantine_rows_max)
-            .context("the quarantine")?;
+            .context("the quarantine")?
+            .told_to(listener);
         let rejected = Rejections::open(&config.data_dir, &config.quarantine).context("the quarantine")?;
         Ok(Self { refused: Arc::new(refused), rejected })
     }

@@ -8,6 +8,7 @@ mod mqtt_ports;
 mod ready;
 mod signals;
 mod tasks;
+mod webhooks;
 mod whereabouts;
 
 use std::{path::Path, sync::Arc};
@@ -29,12 +30,14 @@ use crate::{
     request_log::RequestLog,
     store::Store,
     telemetry::{self, health::Health},
+    webhook::Guard,
 };
 use data_dir::DataDir;
 use held::Held;
 use mqtt_ports::MqttPorts;
 pub use ready::Urls;
 use tasks::Tasks;
+use webhooks::Hooks;
 
 /// The running service.
 pub struct App {
@@ -123,7 +126,8 @@ impl App {
         let registry = Arc::new(Registry::new(config.auth.cached_keys_max));
         let sync = Sync::new(Arc::clone(&registry));
         sync.load(&control).await.context("integrations and equipment")?;
-        control.set_listener(Arc::new(sync.clone()));
+        let hooks = Hooks::new(config, &registry);
+        control.set_listener(hooks.listener(&sync));
         tasks.save_usage(sync, control.clone());
         tasks.keep_house(control.clone());
 
@@ -133,22 +137,23 @@ impl App {
         let urls = Urls::new(config, &http_tcp, &mqtt_ports, &admin_tcp)?;
 
         let issuer = open_issuer(config, &urls, &mut tasks)?;
+        let guard = hooks.start(config, &control, [&http_tcp, &admin_tcp], &mqtt_ports, &mut tasks)?;
         let authenticator = authenticator(config, issuer.as_ref(), Arc::clone(&registry), &health, &mut tasks)?;
         let (store, spool) = opening.finish().await?;
         tasks.maintain(Arc::clone(&store), config.store.maintenance_interval());
-        let held = Held::open(config)?;
+        let held = Held::open(config, hooks.quarantine_listener())?;
         let refused = Arc::clone(&held.refused);
         let (writer, delivered) = tasks.deliver(config, spool, Arc::clone(&store), refused, &health)?;
 
         let request_log = tasks.log_requests(config, &health)?;
         let ingest = ingest::Ingest::new(config.ingest.clone(), table.clone(), writer.clone());
-        let (ingest, journal) = journaled(config, held.kept_of(ingest, config)?, request_log.clone());
+        let (ingest, journal) = journaled(config, held.kept_of(ingest, config)?, request_log.clone(), hooks.journal());
         let desk = held.desk(&registry, &ingest, writer);
         let surface = http::Surface {
             openapi: openapi_json().into(),
             asyncapi: if config.mqtt.enabled { asyncapi_json(config, Some(&urls)).into() } else { Bytes::new() },
             open: issuer.into_iter().flat_map(|issuer| directory::routes(issuer, control.clone())).collect(),
-            resources: resources(config, &control, &store, &table),
+            resources: resources(config, &control, &store, &table, &guard),
         };
         let edge = http_edge(config, &authenticator, &ingest, surface, &journal)?;
         tasks.serve_http(edge, http_tcp, config)?;
@@ -168,6 +173,7 @@ impl App {
             request_log,
             delivered,
             quarantine: desk,
+            guard,
             health,
             render_metrics: Arc::new(move || rendering.render()),
             problems_url: problems_url(config, &urls),
@@ -248,13 +254,20 @@ impl App {
     }
 }
 
-/// Ingest and the journal of the edges: requests go to the server's log and, where that is on, to the API log.
-fn journaled(config: &Config, ingest: ingest::Ingest, log: RequestLog) -> (Arc<ingest::Ingest>, Arc<dyn Journal>) {
+/// Ingest and the journal of the edges: requests go to the server's log, to the notices of webhooks and, where that is
+/// on, to the API log.
+fn journaled(
+    config: &Config,
+    ingest: ingest::Ingest,
+    log: RequestLog,
+    notices: Arc<dyn Journal>,
+) -> (Arc<ingest::Ingest>, Arc<dyn Journal>) {
+    let journal: Arc<dyn Journal> = Arc::new(Both(Arc::new(LogJournal), notices));
     if !config.request_log.enabled {
-        return (Arc::new(ingest), Arc::new(LogJournal));
+        return (Arc::new(ingest), journal);
     }
     let log: Arc<dyn Journal> = Arc::new(log);
-    (Arc::new(ingest.with_journal(Arc::clone(&log))), Arc::new(Both(Arc::new(LogJournal), log)))
+    (Arc::new(ingest.with_journal(Arc::clone(&log))), Arc::new(Both(journal, log)))
 }
 
 /// The metric table of the configuration, with the numbers that the control plane has given out for its names.
@@ -305,11 +318,18 @@ fn mqtt_edge(
 }
 
 /// What an integration may do besides sending readings.
-fn resources(config: &Config, control: &Control, store: &Arc<dyn Store>, metrics: &MetricTable) -> Vec<http::Resource> {
+fn resources(
+    config: &Config,
+    control: &Control,
+    store: &Arc<dyn Store>,
+    metrics: &MetricTable,
+    guard: &Arc<Guard>,
+) -> Vec<http::Resource> {
     let parts = integration_api::Parts {
         control: control.clone(),
         store: Arc::clone(store),
         metrics: Arc::new(metrics.clone()),
+        guard: Arc::clone(guard),
         batch: integration_api::BatchTerms {
             readings_max: config.ingest.readings_max,
             body_bytes_max: config.http.body_bytes_max,
@@ -389,7 +409,9 @@ pub fn openapi_json() -> String {
 }
 
 fn integration_openapi() -> serde_json::Value {
-    http::openapi([integration_api::part()])
+    let mut document = http::openapi([integration_api::part()]);
+    document["webhooks"] = crate::rest::openapi_webhook::events();
+    document
 }
 
 /// The OpenAPI 3.1 document of the administrators' API, as JSON.

@@ -32,6 +32,12 @@ impl MqttPorts {
         })
     }
 
+    /// What they are bound to.
+    pub(super) fn addresses(&self) -> Result<Vec<SocketAddr>> {
+        let bound = [&self.plain, &self.tls, &self.websocket];
+        bound.into_iter().flatten().map(|tcp| tcp.local_addr().context("a bound address")).collect()
+    }
+
     /// Where they are reached, in the order of the fields.
     pub(super) fn urls(&self, config: &Config) -> Result<[Option<String>; 3]> {
         let bound = |tcp: &Option<TcpListener>| -> Result<Option<SocketAddr>> {

@@ -65,7 +65,7 @@ impl IntegrationActor {
     }
 }
 
-/// Who registers and changes equipment.
+/// Who registers and changes equipment, and keeps webhooks.
 #[derive(Debug, Clone, Copy)]
 pub enum Registrar {
     /// An administrator, any of their organisation's.
@@ -105,12 +105,31 @@ impl Registrar {
     /// Judges, as of this transaction, whether they may. An administrator's refused attempt is audited as
     /// `refused_action`; an integration's stands in the API log, as every refused request does.
     pub(super) fn require(&self, tx: &Tx<'_>, refused_action: &'static str, target: Target) -> Result<(), Error> {
+        self.require_scope(tx, Scope::EquipmentWrite, refused_action, target)
+    }
+
+    /// The same where an integration needs `scope`.
+    pub(super) fn require_scope(
+        &self,
+        tx: &Tx<'_>,
+        scope: Scope,
+        refused_action: &'static str,
+        target: Target,
+    ) -> Result<(), Error> {
         match self {
             Self::Administrator(actor) => {
                 tx.attempt(actor, refused_action, target);
                 actor.require_permission(tx)
             }
-            Self::Integration(actor) => actor.require(tx, Scope::EquipmentWrite),
+            Self::Integration(actor) => actor.require(tx, scope),
+        }
+    }
+
+    /// The call that they act by.
+    pub(super) const fn request_id(&self) -> RequestId {
+        match self {
+            Self::Administrator(actor) => actor.request_id,
+            Self::Integration(actor) => actor.request_id,
         }
     }
 

@@ -27,7 +27,9 @@ pub use self::{
     verify::{Fault, Verdict},
 };
 use super::{Actor, Control, Error, IntegrationActor, db::Tx};
-use crate::model::{AccessReviewId, EquipmentId, IntegrationId, OrganisationId, ProblemCode, RequestId, UserId};
+use crate::model::{
+    AccessReviewId, EquipmentId, IntegrationId, OrganisationId, ProblemCode, RequestId, UserId, WebhookId,
+};
 
 /// What an entry is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +40,7 @@ pub enum Target {
     Integration(IntegrationId),
     Equipment(EquipmentId),
     AccessReview(AccessReviewId),
+    Webhook(WebhookId),
 }
 
 impl Target {
@@ -50,6 +53,7 @@ impl Target {
             Self::Integration(_) => "integration",
             Self::Equipment(_) => "equipment",
             Self::AccessReview(_) => "access_review",
+            Self::Webhook(_) => "webhook",
         }
     }
 
@@ -62,6 +66,7 @@ impl Target {
             Self::Integration(id) => id.to_string(),
             Self::Equipment(id) => id.to_string(),
             Self::AccessReview(id) => id.to_string(),
+            Self::Webhook(id) => id.to_string(),
         }
     }
 }

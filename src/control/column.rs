@@ -7,7 +7,8 @@ use rusqlite::{
 use uuid::Uuid;
 
 use crate::model::{
-    AccessReviewId, EquipmentId, EquipmentKind, IntegrationId, OrganisationId, RequestId, ScopeSet, Status, UserId,
+    AccessReviewId, DeliveryId, EquipmentId, EquipmentKind, EventId, IntegrationId, OrganisationId, RequestId,
+    ScopeSet, Status, UserId, WebhookEvent, WebhookId,
 };
 
 macro_rules! id_columns {
@@ -28,7 +29,7 @@ macro_rules! id_columns {
     )*};
 }
 
-id_columns!(AccessReviewId OrganisationId UserId IntegrationId EquipmentId RequestId);
+id_columns!(AccessReviewId OrganisationId UserId IntegrationId EquipmentId RequestId WebhookId DeliveryId EventId);
 
 macro_rules! name_columns {
     ($($name:ident)*) => {$(
@@ -46,7 +47,7 @@ macro_rules! name_columns {
     )*};
 }
 
-name_columns!(Status EquipmentKind);
+name_columns!(Status EquipmentKind WebhookEvent);
 
 /// Scopes stand as one JSON array of their names, so that they read well at the SQL prompt.
 impl ToSql for ScopeSet {

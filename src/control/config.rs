@@ -1,6 +1,6 @@
 //! The room's section of the configuration.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -37,6 +37,8 @@ pub struct Config {
     pub sensitive_scopes_need_two: bool,
     /// Whether a scope with personal or financial data is refused without a justification (S054, S055).
     pub justification_required: bool,
+    /// Webhook subscriptions, their queues and logs.
+    pub webhook: WebhookTerms,
 }
 
 /// What an organisation asks for beyond the rules.
@@ -44,6 +46,31 @@ pub struct Config {
 pub(super) struct Policy {
     pub(super) sensitive_scopes_need_two: bool,
     pub(super) justification_required: bool,
+}
+
+/// `[control.webhook]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebhookTerms {
+    /// The file with the keys that signing secrets are encrypted with; empty: `webhook-keys` in the data directory.
+    pub key_file: PathBuf,
+    /// Subscriptions of one integration, 1 … 100.
+    pub per_integration_max: u32,
+    /// Deliveries that wait for one subscription, 1 … 100,000; later events are dropped and counted.
+    pub queue_max: u32,
+    /// Seconds that a delivery waits before it is given up, 3,600 … 31,536,000.
+    pub queue_retention_s: u64,
+    /// Seconds that the delivery log is kept, 86,400 … 315,360,000.
+    pub log_retention_s: u64,
+    /// Deliveries in the log of one subscription, 100 … 1,000,000; the oldest make room.
+    pub log_rows_max: u32,
+}
+
+impl WebhookTerms {
+    /// Where the keys are.
+    pub(super) fn key_path(&self, data_dir: &Path) -> PathBuf {
+        if self.key_file.as_os_str().is_empty() { data_dir.join("webhook-keys") } else { self.key_file.clone() }
+    }
 }
 
 impl Config {
@@ -56,7 +83,7 @@ impl Config {
 
     /// Whether the values make sense; names the key and the value that does not.
     pub fn check(&self) -> Result<(), String> {
-        let ranges: [(&str, u64, std::ops::RangeInclusive<u64>); 11] = [
+        let ranges: [(&str, u64, std::ops::RangeInclusive<u64>); 16] = [
             ("busy_timeout_ms", self.busy_timeout_ms, 100..=60_000),
             ("read_connections", self.read_connections as u64, 1..=64),
             ("password_memory_kib", self.password_memory_kib.into(), 8_192..=1_048_576),
@@ -68,6 +95,11 @@ impl Config {
             ("equipment_per_integration_max", self.equipment_per_integration_max.into(), 1..=10_000_000),
             ("audit_checkpoint_entries", self.audit_checkpoint_entries, 1..=1_000_000),
             ("audit_checkpoint_interval_s", self.audit_checkpoint_interval_s, 60..=604_800),
+            ("webhook.per_integration_max", self.webhook.per_integration_max.into(), 1..=100),
+            ("webhook.queue_max", self.webhook.queue_max.into(), 1..=100_000),
+            ("webhook.queue_retention_s", self.webhook.queue_retention_s, 3_600..=31_536_000),
+            ("webhook.log_retention_s", self.webhook.log_retention_s, 86_400..=315_360_000),
+            ("webhook.log_rows_max", self.webhook.log_rows_max.into(), 100..=1_000_000),
         ];
         for (key, value, range) in ranges {
             if !range.contains(&value) {

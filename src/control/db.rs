@@ -14,17 +14,18 @@ use parking_lot::{Mutex, RwLock};
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use serde_json::json;
 use tokio::{
-    sync::{Mutex as AsyncMutex, Semaphore},
+    sync::{Mutex as AsyncMutex, Notify, Semaphore},
     task::spawn_blocking,
 };
 
 use super::{
     Actor, Change, ChangeListener, Config, Cut, Error,
     audit::{self, AuditEntry, Seal, Target},
-    config::Policy,
+    config::{Policy, WebhookTerms},
     password::Hasher,
     schema,
     session::Terms,
+    webhook::secret::{Keys, reseal},
 };
 use crate::{model::OrganisationId, telemetry::task};
 
@@ -50,6 +51,10 @@ pub(super) struct Inner {
     policy: Policy,
     pub(super) session_terms: Terms,
     pub(super) equipment_max: u32,
+    pub(super) webhook_keys: Arc<Keys>,
+    pub(super) webhook_terms: WebhookTerms,
+    /// Told after a commit that put something into a queue.
+    pub(super) webhook_wake: Notify,
     writer: Arc<AsyncMutex<Connection>>,
     readers: Mutex<Vec<Connection>>,
     reader_permits: Arc<Semaphore>,
@@ -80,8 +85,9 @@ impl Control {
         schema::enforce(&writer, config.policy())?;
         let seal = Seal::open(&data_dir.join("audit"), config)?;
         seal.catch_up(&writer)?;
+        let keys = Keys::open(&config.webhook.key_path(data_dir))?;
         let readers = (0..config.read_connections).map(|_| open(false)).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self {
+        let control = Self {
             inner: Arc::new(Inner {
                 issuers,
                 seal,
@@ -89,13 +95,21 @@ impl Control {
                 policy: config.policy(),
                 session_terms: Terms { idle_s: config.session_idle_s, absolute_s: config.session_absolute_s },
                 equipment_max: config.equipment_per_integration_max,
+                webhook_keys: Arc::new(keys),
+                webhook_terms: config.webhook.clone(),
+                webhook_wake: Notify::new(),
                 writer: Arc::new(AsyncMutex::new(writer)),
                 reader_permits: Arc::new(Semaphore::new(readers.len())),
                 readers: Mutex::new(readers),
                 order: AsyncMutex::new(()),
                 listener: RwLock::new(None),
             }),
-        })
+        };
+        let inner = &control.inner;
+        let mut writer = inner.writer.try_lock().expect("nobody else knows of it yet");
+        transact(inner, &mut writer, |tx| reseal(tx, &inner.webhook_keys))?;
+        drop(writer);
+        Ok(control)
     }
 
     /// Who is told of changes from now on. Set it before serving administrators.
@@ -219,6 +233,8 @@ pub(super) struct Tx<'a> {
     pub(super) issuers: &'a Issuers,
     pub(super) policy: Policy,
     pub(super) audited: RefCell<BTreeSet<OrganisationId>>,
+    pub(super) webhook_queue_max: u32,
+    wakes_webhooks: Cell<bool>,
     attempt: Cell<Option<Attempt>>,
 }
 
@@ -246,6 +262,11 @@ impl Tx<'_> {
         self.attempt.set(Some(Attempt { actor: *actor, refused_action, target }));
     }
 
+    /// Something was put into the queue of a webhook, or may have become due.
+    pub(super) fn wake_webhooks(&self) {
+        self.wakes_webhooks.set(true);
+    }
+
     /// Commits; says whose audit chains have grown.
     fn commit(self) -> rusqlite::Result<BTreeSet<OrganisationId>> {
         self.transaction.commit()?;
@@ -270,7 +291,11 @@ fn transact<T>(
         let tx = begin(inner, writer)?;
         match job(&tx) {
             Ok(result) => {
+                let wakes_webhooks = tx.wakes_webhooks.get();
                 let audited = tx.commit()?;
+                if wakes_webhooks {
+                    inner.webhook_wake.notify_one();
+                }
                 inner.seal.publish(writer, &audited);
                 return Ok(result);
             }
@@ -294,6 +319,8 @@ fn begin<'a>(inner: &'a Inner, writer: &'a mut Connection) -> Result<Tx<'a>, Err
         issuers: &inner.issuers,
         policy: inner.policy,
         audited: RefCell::default(),
+        webhook_queue_max: inner.webhook_terms.queue_max,
+        wakes_webhooks: Cell::new(false),
         attempt: Cell::new(None),
     })
 }

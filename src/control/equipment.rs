@@ -13,8 +13,11 @@ use super::{
     audit::{self, AuditEntry, Target},
     db::Tx,
     user,
+    webhook::outbox,
 };
-use crate::model::{EquipmentFacts, EquipmentId, EquipmentKind, EquipmentNumber, IntegrationId, OrganisationId};
+use crate::model::{
+    EquipmentFacts, EquipmentId, EquipmentKind, EquipmentNumber, IntegrationId, OrganisationId, WebhookEvent,
+};
 
 mod bulk;
 mod draft;
@@ -124,6 +127,7 @@ impl Control {
                 return Err(Error::EquipmentLimit(equipment_max));
             }
             let equipment = insert(tx, organisation_id, &draft)?;
+            outbox::emit_equipment(tx, WebhookEvent::EquipmentCreated, &[&equipment], actor.request_id())?;
             let entry = actor.entry("equipment_create", Target::Equipment(equipment.id));
             audit::append(tx, AuditEntry { after: Some(description(&equipment)), ..entry })?;
             let change = Change::Equipment(vec![equipment.facts()]);
@@ -163,6 +167,7 @@ impl Control {
                 _ => "equipment_update",
             };
             let (was, is) = user::difference(&description(&before), &description(&after));
+            outbox::emit_equipment(tx, webhook_event(&before, &after), &[&after], actor.request_id())?;
             let entry = actor.entry(action, Target::Equipment(id));
             audit::append(tx, AuditEntry { before: Some(was.into()), after: Some(is.into()), ..entry })?;
             let change = Change::Equipment(vec![after.facts()]);
@@ -312,6 +317,11 @@ fn update(tx: &Tx<'_>, before: &Equipment, draft: &Draft) -> Result<Equipment, E
         tx.now_us,
     );
     Ok(tx.prepare_cached(&sql)?.query_one(values, equipment_row)?)
+}
+
+/// What subscribers are told of a change.
+fn webhook_event(before: &Equipment, after: &Equipment) -> WebhookEvent {
+    if after.retired && !before.retired { WebhookEvent::EquipmentRetired } else { WebhookEvent::EquipmentUpdated }
 }
 
 fn status(retired: bool) -> &'static str {

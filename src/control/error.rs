@@ -64,6 +64,9 @@ pub enum Error {
     /// The integration has as much equipment as it may.
     #[error("the integration has {0} pieces of equipment, retired ones included, and may have no more")]
     EquipmentLimit(u32),
+    /// The integration has as many webhooks as it may.
+    #[error("the integration has {0} webhooks and may have no more: delete one, or let one take more events")]
+    WebhookLimit(u32),
     /// Another object has this unique value.
     #[error("{field}: {message}")]
     Conflict {
@@ -140,6 +143,14 @@ pub enum Error {
         /// Why.
         reason: &'static str,
     },
+    /// The keys that the secrets of webhooks are encrypted with cannot be used.
+    #[error("the file of webhook keys {path} cannot be used: {reason}")]
+    WebhookKey {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        reason: &'static str,
+    },
     /// A password cannot be hashed.
     #[error("{0}")]
     Password(&'static str),
@@ -168,6 +179,7 @@ impl Error {
             Self::InvalidState { .. } | Self::Unready(_) => ProblemCode::InvalidState,
             Self::IntegrationLimit => ProblemCode::IntegrationLimit,
             Self::EquipmentLimit(_) => ProblemCode::EquipmentLimit,
+            Self::WebhookLimit(_) => ProblemCode::WebhookLimit,
             Self::Conflict { .. } => ProblemCode::Conflict,
             Self::VersionConflict { .. } => ProblemCode::VersionConflict,
             Self::Invalid(_) => ProblemCode::ValidationFailed,
@@ -180,6 +192,7 @@ impl Error {
             | Self::Stored(_)
             | Self::Random(_)
             | Self::AuditKey { .. }
+            | Self::WebhookKey { .. }
             | Self::Password(_)
             | Self::Task(_) => ProblemCode::Internal,
         }

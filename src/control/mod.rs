@@ -2,7 +2,8 @@
 //!
 //! One embedded SQLite database (`control.db`), one writer, all rules twice: here, and as constraints and triggers in
 //! the database, so that two administrators at once, or a hand at the SQL prompt, cannot break them. It keeps no
-//! secret: keys and client secrets are stored as SHA-256 only.
+//! secret: keys and client secrets are stored as SHA-256 only, the signing secrets of webhooks encrypted by a key that
+//! stands elsewhere.
 //!
 //! Nothing on the path of a batch calls this room. What requests are judged by leaves it as a [`Change`], handed to
 //! the one [`ChangeListener`] in the order of the commits and before the administrator is answered.
@@ -29,13 +30,14 @@ mod text;
 mod usage;
 mod user;
 pub mod vendor;
+mod webhook;
 
 #[cfg(test)]
 mod tests;
 
 pub use actor::{Actor, IntegrationActor, Registrar};
 pub use change::{Change, ChangeListener, Cut};
-pub use config::Config;
+pub use config::{Config, WebhookTerms};
 pub use db::{Control, Issuers};
 pub use equipment::{
     BULK_ITEMS_MAX, BulkCall, BulkSummary, BulkUpsert, EQUIPMENT_LIMIT, EXTERNAL_ID_BYTES_MAX, Equipment,
@@ -52,3 +54,7 @@ pub use session::{Session, SessionKey, SessionToken, SignedIn, TOKEN_PREFIX};
 pub use usage::{KeyUsage, QuotaUsage};
 pub use user::{NewUser, User, UserPatch};
 pub use vendor::{VENDORS, Vendor};
+pub use webhook::{
+    AttemptReport, DELIVERY_STATES, DueDelivery, NewWebhook, QuotaNotice, ReadingsNotice, SECRET_PREFIX, Verdict,
+    Webhook, WebhookAttempt, WebhookDelivery, WebhookPatch, WebhookSecret,
+};

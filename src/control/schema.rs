@@ -12,6 +12,7 @@ const STEPS: &[&str] = &[
     include_str!("schema/0004_keep_rejected.sql"),
     include_str!("schema/0005_widening.sql"),
     include_str!("schema/0006_access_review.sql"),
+    include_str!("schema/0007_webhook.sql"),
 ];
 
 /// Puts the policy of the configuration into the database, or takes it out.

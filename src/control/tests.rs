@@ -19,7 +19,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::{
-    Actor, Config, Control, Error, Issuers, PERMISSION, PageRequest,
+    Actor, Config, Control, Error, Issuers, PERMISSION, PageRequest, WebhookTerms,
     db::Tx,
     integration::{Credentials, Integration, NewIntegration},
 };
@@ -48,6 +48,14 @@ pub(super) fn config() -> Config {
         audit_checkpoint_copy: Default::default(),
         sensitive_scopes_need_two: false,
         justification_required: false,
+        webhook: WebhookTerms {
+            key_file: std::path::PathBuf::new(),
+            per_integration_max: 3,
+            queue_max: 100,
+            queue_retention_s: 3_600,
+            log_retention_s: 86_400,
+            log_rows_max: 100,
+        },
     }
 }
 

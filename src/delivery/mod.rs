@@ -25,7 +25,7 @@ pub use self::{
     config::Config,
     error::Error,
     progress::Progress,
-    quarantine::{Entry, Quarantine, Search, What},
+    quarantine::{Entry, Quarantine, QuarantineListener, Search, What},
 };
 use crate::{spool, store::Store, telemetry::health::Health};
 

@@ -4,7 +4,7 @@
 //! reading again ([`Quarantine::replay`]), which goes by the spool like everything else; the record was acknowledged
 //! and judged when it came, so it is not judged again.
 
-use std::{fmt, path::Path};
+use std::{fmt, path::Path, sync::Arc};
 
 use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params, params_from_iter};
@@ -90,10 +90,17 @@ pub struct Search<'a> {
     pub to_us: Option<i64>,
 }
 
+/// Who hears of what was put into quarantine.
+pub trait QuarantineListener: Send + Sync {
+    /// `entries` are on disk; some may have been before. Called on delivery's thread: it must not block.
+    fn quarantined(&self, entries: &[Entry]);
+}
+
 /// The quarantine. All calls block: call from delivery's thread or from `spawn_blocking`.
 pub struct Quarantine {
     connection: Mutex<Connection>,
     rows_max: u64,
+    listener: Option<Arc<dyn QuarantineListener>>,
 }
 
 impl fmt::Debug for Quarantine {
@@ -111,7 +118,13 @@ impl Quarantine {
         let failed = |source| Error::OpenQuarantine { path: path.to_owned(), source };
         let connection = Connection::open(path).map_err(failed)?;
         connection.execute_batch(SCHEMA).map_err(failed)?;
-        Ok(Self { connection: Mutex::new(connection), rows_max })
+        Ok(Self { connection: Mutex::new(connection), rows_max, listener: None })
+    }
+
+    /// The same, telling `listener` of what is put in.
+    #[must_use]
+    pub fn told_to(self, listener: Arc<dyn QuarantineListener>) -> Self {
+        Self { listener: Some(listener), ..self }
     }
 
     /// Puts `entries` in quarantine (their ids are not looked at), all or none. What is in it already stays as it is.
@@ -128,7 +141,11 @@ impl Quarantine {
         for entry in entries {
             insert(&transaction, entry).map_err(Error::WriteQuarantine)?;
         }
-        transaction.commit().map_err(Error::WriteQuarantine)
+        transaction.commit().map_err(Error::WriteQuarantine)?;
+        if let Some(listener) = &self.listener {
+            listener.quarantined(entries);
+        }
+        Ok(())
     }
 
     /// How many rows are in quarantine.

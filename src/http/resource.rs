@@ -6,7 +6,7 @@ use axum::extract::ConnectInfo;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode,
-    header::{ALLOW, CONTENT_TYPE, ETAG, LOCATION},
+    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, LOCATION},
     request::Parts,
 };
 use http_body_util::{BodyExt, Either};
@@ -146,6 +146,10 @@ async fn keep(
     request_id: RequestId,
     now_s: i64,
 ) -> Result<Response<ReplyBody>, Refusal> {
+    // What shows a secret is on no disk, not even for a repeated call.
+    if response.headers().get(CACHE_CONTROL).is_some_and(|value| value == "no-store") {
+        return Ok(response);
+    }
     let (parts, body) = response.into_parts();
     let Ok(body) = body.collect().await else {
         return Err(Refusal::new(ProblemCode::Internal).because("answer_broke_off"));

@@ -10,6 +10,7 @@ mod equipment;
 mod limits;
 mod openapi;
 mod taxonomies;
+mod webhooks;
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,8 +25,9 @@ pub use openapi::part;
 use crate::{
     control::Control,
     model::{MetricTable, Scope},
-    rest::Api,
+    rest::{Api, webhook},
     store::Store,
+    webhook::Guard,
 };
 
 /// What the calls work with.
@@ -37,6 +39,8 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     /// What may be measured.
     pub metrics: Arc<MetricTable>,
+    /// Judges where webhooks may be sent to.
+    pub guard: Arc<Guard>,
     /// What a batch may be.
     pub batch: BatchTerms,
     /// What a session over MQTT may do; none: it is not served.
@@ -89,6 +93,13 @@ pub fn routes(parts: Parts) -> Vec<Routes> {
             read: Some(Scope::TaxonomiesRead),
             write: Some(Scope::TaxonomiesRead),
             router: types.with_state(parts.clone()),
+        },
+        Routes {
+            name: "webhooks",
+            path: "/v1/webhooks",
+            read: Some(Scope::WebhooksManage),
+            write: Some(Scope::WebhooksManage),
+            router: Router::new().nest("/v1/webhooks", webhook::router()).with_state(parts.clone()),
         },
         // Whoever may call at all may know what is left to them.
         Routes { name: "limits", path: "/v1/limits", read: None, write: None, router: limits.with_state(parts) },

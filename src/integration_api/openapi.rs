@@ -1,6 +1,8 @@
 //! The OpenAPI document of these calls, for the document of the whole integration API.
 #![allow(dead_code, reason = "the functions and types here are read by utoipa's macros alone")]
 
+mod webhooks;
+
 use serde_json::json;
 use utoipa::{IntoParams, OpenApi, ToSchema};
 
@@ -14,6 +16,7 @@ use crate::{
         equipment::EquipmentView,
         equipment_bulk::BulkResult,
         openapi::{EquipmentPatch, Paging, Version, equipment_fields, if_match},
+        openapi_webhook,
         page::List,
         taxonomy::EquipmentTypeView,
     },
@@ -32,6 +35,13 @@ pub fn part() -> Part {
         ("POST /v1/equipment/{id}/retire", "200", REPLAYED),
     ]);
     own_headers.extend(bulk);
+    own_headers.extend([
+        ("POST /v1/webhooks", "201", ETAG),
+        ("POST /v1/webhooks", "201", LOCATION),
+        ("GET /v1/webhooks/{wid}", "200", ETAG),
+        ("PATCH /v1/webhooks/{wid}", "200", ETAG),
+        ("POST /v1/webhooks/{wid}/secret", "200", ETAG),
+    ]);
     let one = json!({"kind": "sensor", "type": "climate_sensor", "external_id": "AA:BB:02", "name": "Bench 5", "room": "House 1"});
     let kinds = || one_of(EquipmentKind::ALL.map(EquipmentKind::as_str));
     let statuses = || one_of(["active", "retired"]);
@@ -47,12 +57,16 @@ pub fn part() -> Part {
             ("/v1/equipment", "Idempotency-Key", key()),
             ("/v1/equipment/bulk", "Idempotency-Key", key()),
             ("/v1/equipment/{id}/retire", "Idempotency-Key", key()),
+            openapi_webhook::states("/v1/webhooks/{wid}/deliveries"),
         ],
-        schemas: vec![
-            ("NewOwnEquipment", json!({"examples": [one]})),
-            ("OwnEquipmentUpsert", json!({"anyOf": [{"required": ["id"]}, {"required": ["external_id"]}]})),
-            ("OwnEquipmentBulk", json!({"examples": [{"equipment": [one]}]})),
-        ],
+        schemas: openapi_webhook::schemas()
+            .into_iter()
+            .chain([
+                ("NewOwnEquipment", json!({"examples": [one]})),
+                ("OwnEquipmentUpsert", json!({"anyOf": [{"required": ["id"]}, {"required": ["external_id"]}]})),
+                ("OwnEquipmentBulk", json!({"examples": [{"equipment": [one]}]})),
+            ])
+            .collect(),
         own_headers,
     }
 }
@@ -62,6 +76,8 @@ const OWN_REFUSALS: &[OwnRefusals] = {
     &[
         ("POST /v1/equipment", &[P::Conflict, P::EquipmentLimit]),
         ("PATCH /v1/equipment/{id}", &[P::Conflict]),
+        ("POST /v1/webhooks", &[P::WebhookLimit]),
+        ("POST /v1/webhooks/{wid}/test", &[P::InvalidState]),
         ("POST /v1/equipment/bulk", &[P::EmptyBatch, P::BatchTooLarge]),
     ]
 };
@@ -72,6 +88,7 @@ fn properties() -> Vec<Refinement> {
     let statuses = || one_of(["active", "retired"]);
     let scopes = one_of(Scope::ALL.map(Scope::as_str));
     let mut properties = vec![("Equipment", "kind", kinds()), ("Equipment", "status", statuses())];
+    properties.extend(openapi_webhook::properties());
     properties.extend([("Limits", "scopes", scopes), ("LimitsMetric", "kinds", kinds())]);
     for request in ["NewOwnEquipment", "EquipmentPatch", "OwnEquipmentUpsert"] {
         properties.extend(equipment_fields(request));
@@ -81,10 +98,15 @@ fn properties() -> Vec<Refinement> {
 
 #[derive(OpenApi)]
 #[openapi(
-    paths(index, create, bulk, show, update, retire, equipment_types, limits),
+    paths(
+        index, create, bulk, show, update, retire, equipment_types, limits, webhooks::index, webhooks::create,
+        webhooks::show, webhooks::update, webhooks::remove, webhooks::regenerate_secret, webhooks::test,
+        webhooks::discard, webhooks::deliveries, webhooks::replay,
+    ),
     tags(
         (name = "equipment", description = "What readings are of: the integration's own."),
         (name = "taxonomies", description = "What there is to choose from. Read-only."),
+        (name = "webhooks", description = "Who is told of what, and what became of it: your own."),
         (name = "limits", description = "What the integration may, and what is left of it."),
     ),
 )]

@@ -78,3 +78,15 @@ uuid_id!(
     /// One request, as it stands in `X-Request-Id`, the body and the logs (S295).
     RequestId
 );
+uuid_id!(
+    /// A webhook subscription.
+    WebhookId
+);
+uuid_id!(
+    /// An event on its way to one subscription, with all its attempts.
+    DeliveryId
+);
+uuid_id!(
+    /// An event that subscribers are told of; the same in every attempt, so that receivers can tell repeats.
+    EventId
+);

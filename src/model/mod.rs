@@ -19,6 +19,7 @@ pub mod rejected_entry;
 pub mod scope;
 pub mod topic;
 pub mod varint;
+pub mod webhook;
 
 pub use api_key::{ApiKey, ClientSecret, SecretFormatError};
 pub use backoff::Backoff;
@@ -26,7 +27,9 @@ pub use client_facts::ClientKey;
 pub use contents::{Contents, Holds};
 pub use entry_code::EntryCode;
 pub use equipment::{EquipmentFacts, EquipmentKind, EquipmentNumber};
-pub use ids::{AccessReviewId, EquipmentId, IntegrationId, OrganisationId, RequestId, UserId};
+pub use ids::{
+    AccessReviewId, DeliveryId, EquipmentId, EventId, IntegrationId, OrganisationId, RequestId, UserId, WebhookId,
+};
 pub use integration::{IntegrationFacts, KeyFact, Status};
 pub use metric::{Metric, MetricNumber, MetricTable};
 pub use problem::ProblemCode;
@@ -34,3 +37,4 @@ pub use problem_document::{FieldProblem, Problem, ProblemDocument};
 pub use reading::{Quality, Reading, SeriesId};
 pub use rejected_entry::RejectedEntry;
 pub use scope::{Scope, ScopeSet};
+pub use webhook::{WebhookEvent, WebhookTarget};

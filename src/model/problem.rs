@@ -187,6 +187,9 @@ problems! {
     EquipmentLimit = 409 "equipment_limit", "Equipment limit reached", retry: false,
         cause: "The integration has as many pieces of equipment as it may, retired ones included; nothing was registered.",
         remedy: "Bring retired equipment back in place of registering anew, or ask the operator for a higher limit.";
+    WebhookLimit = 409 "webhook_limit", "Webhook limit reached", retry: false,
+        cause: "The integration has as many webhooks as it may.",
+        remedy: "Delete one that is not used, or let one take more events.";
     Conflict = 409 "conflict", "Already taken", retry: false,
         cause: "Another object of the organisation has this unique value.",
         remedy: "Choose another value for the field in the detail.";

@@ -9,6 +9,7 @@ pub(crate) mod equipment_bulk;
 pub(crate) mod etag;
 pub(crate) mod last_values;
 pub(crate) mod openapi;
+pub(crate) mod openapi_webhook;
 pub(crate) mod page;
 pub(crate) mod parameters;
 pub(crate) mod path;
@@ -16,6 +17,7 @@ pub(crate) mod problem;
 pub(crate) mod store;
 pub(crate) mod taxonomy;
 pub(crate) mod time;
+pub(crate) mod webhook;
 
 use std::{sync::Arc, time::Duration};
 

@@ -91,6 +91,10 @@ metrics! {
     counter REQUEST_LOG_WRITE_FAILURES_TOTAL = "sensorgate_request_log_write_failures_total", "Times the API log could not be written; it is tried again.";
     counter REQUEST_LOG_FILES_BROKEN_TOTAL = "sensorgate_request_log_files_broken_total", "Times the API log's file was found broken and set aside.";
     gauge REQUEST_LOG_BYTES = "sensorgate_request_log_bytes", "Bytes that the API log takes on disk; request_log.bytes_max bounds it.";
+    counter WEBHOOK_ATTEMPTS_TOTAL = "sensorgate_webhook_attempts_total", "Attempts to deliver an event, by outcome (delivered, retry, dead, gone).";
+    histogram WEBHOOK_ATTEMPT_SECONDS = "sensorgate_webhook_attempt_seconds", "How long an attempt took, whatever became of it.";
+    gauge WEBHOOK_QUEUE_LENGTH = "sensorgate_webhook_queue_length", "Deliveries that wait, those of suspended integrations included.";
+    counter WEBHOOK_EVENTS_DROPPED_TOTAL = "sensorgate_webhook_events_dropped_total", "Events that nobody is told of, by reason (queue_full: the subscription has too many waiting; notices_full: readings of too many integrations were refused at once; unwritten: the control database did not take them).";
     counter ADMIN_REQUESTS_TOTAL = "sensorgate_admin_requests_total", "Calls of administrators and probes by outcome (ok, refused, failed).";
     histogram ADMIN_REQUEST_SECONDS = "sensorgate_admin_request_seconds", "Time from a call's head to its answer's head, in seconds.";
     counter ADMIN_LOGINS_TOTAL = "sensorgate_admin_logins_total", "Sign-ins of administrators by outcome (ok, failed, throttled).";

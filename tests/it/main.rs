@@ -47,3 +47,4 @@ mod request_log;
 mod schemathesis;
 mod secrets;
 mod start;
+mod webhooks;

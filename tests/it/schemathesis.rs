@@ -69,6 +69,8 @@ const UNLIMITED: &[(&str, &str)] = &[
     ("SENSORGATE__ISSUER__ADDRESS_REQUESTS_PER_MINUTE", "10000000"),
     ("SENSORGATE__ISSUER__CLIENT_TOKENS_PER_MINUTE", "10000000"),
     ("SENSORGATE__ADMIN__ADDRESS_FAILURES_PER_MINUTE", "1000000"),
+    // Names that are made up are looked up, and have no address.
+    ("SENSORGATE__WEBHOOK__CONNECT_TIMEOUT_MS", "200"),
 ];
 
 fn validated(document: &Value) -> Output {

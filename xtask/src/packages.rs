@@ -28,10 +28,12 @@ pub(crate) fn missing() -> Vec<String> {
         npm("oidc-provider", "tests/fixtures/oidc-provider"),
         npm("@asyncapi/specs", "tests/fixtures/asyncapi"),
         npm("mqtt", "examples/node"),
+        npm("standardwebhooks", "tests/fixtures/standardwebhooks/js"),
     ];
     let python = [
         python("paho-mqtt", "paho", "examples/python"),
         python("schemathesis", "schemathesis", "tests/fixtures/schemathesis"),
+        python("standardwebhooks", "standardwebhooks", "tests/fixtures/standardwebhooks"),
     ];
     npm.into_iter().chain(python).chain([mosquitto, rumqttd]).filter_map(Result::err).collect()
 }
@@ -58,7 +60,7 @@ fn rumqttd() -> Result<(), String> {
 }
 
 /// An npm package, by the lockfile in `folder`: `oidc-provider`, a token issuer that is not ours, `@asyncapi/specs`,
-/// the official schema of our own document, and `mqtt` (MQTT.js).
+/// the official schema of our own document, `mqtt` (MQTT.js), and `standardwebhooks`, the official verifier of webhooks.
 fn npm(package: &str, folder: &str) -> Result<(), String> {
     let folder = root().join(folder);
     let (lock, stamp) = (folder.join("package-lock.json"), folder.join("node_modules/.fetched"));
@@ -76,7 +78,7 @@ fn npm(package: &str, folder: &str) -> Result<(), String> {
 }
 
 /// A Python package by the requirements in `folder`, in an environment of its own called `name`: paho-mqtt, the MQTT
-/// client of the Python example, and schemathesis, which holds the service against its own documents.
+/// client of the Python example, schemathesis, which holds the service against its own documents, and standardwebhooks.
 fn python(package: &str, name: &str, folder: &str) -> Result<(), String> {
     let requirements = root().join(folder).join("requirements.txt");
     let folder = root().join("target/xtask").join(name);

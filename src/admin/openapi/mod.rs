@@ -14,6 +14,7 @@ mod request_log;
 mod session;
 mod shared;
 mod users;
+mod webhooks;
 
 use std::sync::LazyLock;
 
@@ -26,7 +27,10 @@ use utoipa::OpenApi;
 use super::problem::ProblemBody;
 use crate::{
     model::openapi::complete,
-    rest::openapi::{Paging, Version},
+    rest::{
+        openapi::{Paging, Version},
+        openapi_webhook,
+    },
 };
 
 /// The document of everything that the administrators' port answers.
@@ -34,6 +38,7 @@ use crate::{
 pub fn document() -> Value {
     let derived = serde_json::to_value(Api::openapi()).expect("a document of texts can be written as JSON");
     let mut document = complete(derived, &shared::api());
+    document["webhooks"] = openapi_webhook::events();
     document["components"]["securitySchemes"] = json!({
         "session": {"type": "http", "scheme": "bearer", "description": "The access_token of a sign-in."},
     });
@@ -70,6 +75,8 @@ pub(super) async fn serve() -> Response {
         integrations::grant, integrations::end_grants, integrations::history,
         equipment::index, equipment::create, equipment::bulk, equipment::show, equipment::update, equipment::retire,
         equipment::export, equipment::import, equipment::rooms,
+        webhooks::index, webhooks::create, webhooks::show, webhooks::update, webhooks::remove,
+        webhooks::regenerate_secret, webhooks::test, webhooks::discard, webhooks::deliveries, webhooks::replay,
         readings::index, readings::latest,
         request_log::index, request_log::show, request_log::counts, request_log::hours, request_log::addresses,
         request_log::trace,
@@ -84,6 +91,7 @@ pub(super) async fn serve() -> Response {
         (name = "session", description = "Signing in and out, oneself, one's password."),
         (name = "users", description = "Members of the organisation, and dual control of administrators."),
         (name = "integrations", description = "Their life from request to revocation, credentials, limits, allowlist."),
+        (name = "webhooks", description = "Who is told of what, and what became of it."),
         (name = "equipment", description = "What readings are of."),
         (name = "readings", description = "Reading back."),
         (name = "request-log", description = "Every request of the integration API, why it was answered as it was, and where a \

@@ -9,13 +9,17 @@ use crate::{
         EquipmentKind, ProblemCode, Scope, Status,
         openapi::{Api, Call, ETAG, Header, LOCATION, REQUEST_ID, Refinement, line, one_of, prose},
     },
-    rest::openapi::{equipment_fields, if_match},
+    rest::{
+        openapi::{equipment_fields, if_match},
+        openapi_webhook,
+    },
 };
 
 /// Everything that the derived document lacks.
 pub(super) fn api() -> Api {
     let mut properties = answers();
     properties.extend(requests());
+    properties.extend(openapi_webhook::properties());
     properties.extend(["NewEquipment", "EquipmentPatch", "EquipmentUpsert"].into_iter().flat_map(equipment_fields));
     Api {
         headers: vec![REQUEST_ID, CACHE_CONTROL],
@@ -23,7 +27,7 @@ pub(super) fn api() -> Api {
         own_refusals: [OWN_REFUSALS, &request_log::OWN_REFUSALS].concat(),
         properties,
         parameters: [parameters(), request_log::parameters()].concat(),
-        schemas: schemas(),
+        schemas: schemas().into_iter().chain(openapi_webhook::schemas()).collect(),
         lenient: &[],
         own_headers: own_headers(),
     }
@@ -91,6 +95,13 @@ const OWN_REFUSALS: &[(&str, &[ProblemCode])] = {
         ("PUT /admin/v1/integrations/{id}/ip-allowlist", &[P::InvalidState]),
         ("POST /admin/v1/integrations/{id}/grants", &[P::InvalidState]),
         ("DELETE /admin/v1/integrations/{id}/grants", &[P::InvalidState]),
+        ("POST /admin/v1/integrations/{id}/webhooks", &[P::InvalidState, P::WebhookLimit]),
+        ("PATCH /admin/v1/integrations/{id}/webhooks/{wid}", &[P::InvalidState]),
+        ("DELETE /admin/v1/integrations/{id}/webhooks/{wid}", &[P::InvalidState]),
+        ("POST /admin/v1/integrations/{id}/webhooks/{wid}/secret", &[P::InvalidState]),
+        ("POST /admin/v1/integrations/{id}/webhooks/{wid}/test", &[P::InvalidState]),
+        ("DELETE /admin/v1/integrations/{id}/webhooks/{wid}/queue", &[P::InvalidState]),
+        ("POST /admin/v1/integrations/{id}/webhooks/{wid}/deliveries/{did}/replay", &[P::InvalidState]),
         ("POST /admin/v1/equipment", &[P::Conflict, P::EquipmentLimit]),
         ("PATCH /admin/v1/equipment/{id}", &[P::Conflict]),
         ("POST /admin/v1/equipment/bulk", &[P::EmptyBatch, P::BatchTooLarge]),
@@ -106,7 +117,12 @@ const OWN_REFUSALS: &[(&str, &[ProblemCode])] = {
 
 /// Objects that carry a version, and the calls that show them.
 fn own_headers() -> Vec<(&'static str, &'static str, Header)> {
-    let created = ["POST /admin/v1/users", "POST /admin/v1/integrations", "POST /admin/v1/equipment"];
+    let created = [
+        "POST /admin/v1/users",
+        "POST /admin/v1/integrations",
+        "POST /admin/v1/equipment",
+        "POST /admin/v1/integrations/{id}/webhooks",
+    ];
     let shown = [
         "GET /admin/v1/users/{id}",
         "PATCH /admin/v1/users/{id}",
@@ -126,6 +142,9 @@ fn own_headers() -> Vec<(&'static str, &'static str, Header)> {
         "PUT /admin/v1/integrations/{id}/ip-allowlist",
         "POST /admin/v1/integrations/{id}/grants",
         "DELETE /admin/v1/integrations/{id}/grants",
+        "GET /admin/v1/integrations/{id}/webhooks/{wid}",
+        "PATCH /admin/v1/integrations/{id}/webhooks/{wid}",
+        "POST /admin/v1/integrations/{id}/webhooks/{wid}/secret",
         "GET /admin/v1/equipment/{id}",
         "PATCH /admin/v1/equipment/{id}",
         "POST /admin/v1/equipment/{id}/retire",
@@ -261,6 +280,7 @@ fn parameters() -> Vec<Refinement> {
         ("/admin/v1/request-log", "transport", one_of(["http", "mqtt"])),
         ("/admin/v1/request-log", "format", one_of(["json", "ndjson", "csv"])),
         ("/admin/v1/request-log/counts", "step", json!({"pattern": "^(([1-6]|1[025]|20|30)m|[1-9][0-9]?h|[1-9]d)$"})),
+        openapi_webhook::states("/admin/v1/integrations/{id}/webhooks/{wid}/deliveries"),
         ("/admin/v1/integrations", "status", one_of(Status::ALL.map(Status::as_str))),
         ("/admin/v1/integrations", "vendor", vendors()),
         ("/admin/v1/integrations", "q", json!({"maxLength": 200})),

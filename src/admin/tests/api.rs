@@ -115,6 +115,7 @@ impl Api {
             delivered: Arc::new(NothingWaits),
             request_log: RequestLog::start(dir.path(), &section("request_log"), Health::default()).unwrap(),
             quarantine: crate::quarantine::tests::Bench::new(dir.path()).desk,
+            guard: Arc::new(crate::webhook::Guard::assumed()),
             health: health.clone(),
             render_metrics: Arc::new(|| "sensorgate_up 1\n".to_owned()),
             problems_url: "https://docs.test".to_owned(),

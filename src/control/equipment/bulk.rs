@@ -1,11 +1,12 @@
 //! Many pieces of equipment in one call: each is judged on its own, the good ones are saved together.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Value, json};
 
 use super::{
-    Draft, Equipment, EquipmentPatch, by_external_id, count, description, find_for, insert, integration_refusal, update,
+    Draft, Equipment, EquipmentPatch, by_external_id, count, description, find_for, insert, integration_refusal,
+    update, webhook_event,
 };
 use crate::{
     control::{
@@ -13,8 +14,9 @@ use crate::{
         audit::{self, AuditEntry, Target},
         db::Tx,
         user,
+        webhook::outbox,
     },
-    model::{EquipmentFacts, EquipmentId, IntegrationId},
+    model::{EquipmentFacts, EquipmentId, IntegrationId, WebhookEvent},
 };
 
 /// Pieces of equipment in one call, at most.
@@ -103,7 +105,11 @@ impl Control {
             for (index, entry) in entries {
                 bulk.take(index, &entry)?;
             }
-            let Bulk { mut summary, facts, changed, .. } = bulk;
+            let Bulk { mut summary, facts, changed, events, .. } = bulk;
+            for (event, equipment) in &events {
+                let equipment: Vec<&Equipment> = equipment.iter().collect();
+                outbox::emit_equipment(tx, *event, &equipment, actor.request_id())?;
+            }
             summary.rejected.sort_by_key(|refusal| refusal.index);
             if validate_only {
                 // Undone whole: not even a number is used up.
@@ -156,6 +162,8 @@ struct Bulk<'a> {
     facts: Vec<EquipmentFacts>,
     /// For the audit log: each piece that was registered or changed.
     changed: Vec<Value>,
+    /// For webhooks: the same by what became of them.
+    events: BTreeMap<WebhookEvent, Vec<Equipment>>,
     equipment_max: u32,
     /// Pieces that an integration has, counted once each.
     counts: HashMap<IntegrationId, u32>,
@@ -170,6 +178,7 @@ impl<'a> Bulk<'a> {
             summary: BulkSummary { rejected: refused, ..BulkSummary::default() },
             facts: vec![],
             changed: vec![],
+            events: BTreeMap::new(),
             equipment_max,
             counts: HashMap::new(),
         }
@@ -220,6 +229,7 @@ impl<'a> Bulk<'a> {
                     self.summary.created += 1;
                     self.changed.push(json!({ "id": equipment.id, "after": description(&equipment) }));
                     self.facts.push(equipment.facts());
+                    self.events.entry(WebhookEvent::EquipmentCreated).or_default().push(equipment.clone());
                     Ok(Ok(equipment))
                 }
                 Err(errors) => Ok(Err(errors)),
@@ -248,6 +258,7 @@ impl<'a> Bulk<'a> {
         let (was, is) = user::difference(&description(&before), &description(&equipment));
         self.changed.push(json!({ "id": equipment.id, "before": was, "after": is }));
         self.facts.push(equipment.facts());
+        self.events.entry(webhook_event(&before, &equipment)).or_default().push(equipment.clone());
         Ok(Ok(equipment))
     }
 

@@ -14,8 +14,9 @@ use crate::{
         audit::{self, AuditEntry, Target},
         db::Tx,
         text,
+        webhook::outbox,
     },
-    model::IntegrationId,
+    model::{IntegrationId, Status, WebhookEvent},
 };
 
 impl Control {
@@ -86,6 +87,7 @@ impl Control {
                 lifecycle::check_version(&before, if_match)?;
                 lifecycle::transition(tx, &actor, &before, &Step::Suspend { reason: &reason, category })?;
                 let told = json!({ "status": "suspended", "category": category.map(SuspendCategory::as_str) });
+                outbox::emit_status(tx, id, WebhookEvent::IntegrationSuspended, &told, actor.request_id)?;
                 tell(tx, &actor, &before, "integration_suspend", told, Some(reason))?;
                 lifecycle::reload(tx, &before)
             },
@@ -119,6 +121,7 @@ impl Control {
                     "credentials": if issue.is_some() { "generate" } else { "keep_staged" },
                     "key_prefix": after.key.as_ref().map(|key| &key.prefix),
                 });
+                outbox::emit_status(tx, id, WebhookEvent::IntegrationReactivated, &told, actor.request_id)?;
                 tell(tx, &actor, &before, "integration_reactivate", told, reason)?;
                 if let Some(issue) = &issue {
                     changes.insert(0, Change::Keys(vec![issue.fact(id)]));
@@ -145,6 +148,7 @@ impl Control {
             let reason = text::optional_reason("reason", reason)?;
             lifecycle::check_version(&before, if_match)?;
             lifecycle::transition(tx, &actor, &before, &Step::Revoke { reason: reason.as_deref() })?;
+            outbox::emit_revoked(tx, id, before.status == Status::Active, actor.request_id)?;
             tell(tx, &actor, &before, "integration_revoke", json!({ "status": "revoked" }), reason)?;
             lifecycle::reload(tx, &before)
         })

@@ -13,8 +13,9 @@ use crate::{
         audit::{self, AuditEntry, Target},
         db::Tx,
         text,
+        webhook::outbox,
     },
-    model::{IntegrationId, KeyFact, Status, api_key::ApiKey},
+    model::{IntegrationId, KeyFact, Status, WebhookEvent, api_key::ApiKey},
 };
 
 /// Fresh credentials, made but not in force: the step of life that writes them decides.
@@ -74,7 +75,10 @@ impl Control {
                     lifecycle::check_version(&before, if_match)?;
                     let issue = issue_key(tx, &actor, &before, cause.as_deref())?;
                     put_in_force(tx, &before, issue.generation)?;
-                    audit::append(tx, told(&actor, &before, &issue, cause))?;
+                    let told = told(&actor, &before, &issue, cause);
+                    let details = told.after.clone().unwrap_or_default();
+                    outbox::emit_status(tx, id, WebhookEvent::KeyRegenerated, &details, actor.request_id)?;
+                    audit::append(tx, told)?;
                     let (after, mut changes) = lifecycle::reload(tx, &before)?;
                     // The key is known before its generation is in force: the swap is one step.
                     changes.insert(0, Change::Keys(vec![issue.fact(id)]));

@@ -9,6 +9,7 @@ pub mod gateway;
 pub mod issuer;
 pub mod mosquitto;
 pub mod mqtt;
+pub mod receiver;
 pub mod rumqttc_client;
 pub mod server;
 pub mod wire;
