@@ -138,7 +138,8 @@ impl TargetError {
 pub struct WebhookTarget(Url);
 
 impl WebhookTarget {
-    /// Judges `text` (S311). What browsers take for an address is one here too: `0x7f.1`, `2130706433`, `[::ffff:7f00:1]`.
+    /// Judges `text` (S311). What browsers take for an address is one here too: `0x7f.1`, `2130706433`,
+    /// `[::ffff:7f00:1]`.
     ///
     /// # Errors
     /// Why not.
