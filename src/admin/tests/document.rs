@@ -25,7 +25,7 @@ fn operations(document: &Value) -> Vec<Operation> {
         for (method, spec) in item.as_object().unwrap() {
             operations.push(Operation {
                 method: method.to_uppercase().parse().unwrap(),
-                path: path.replace("{id}", SOME_ID),
+                path: ["{id}", "{wid}", "{did}"].iter().fold(path.clone(), |path, name| path.replace(name, SOME_ID)),
                 is_open: spec["security"] == json!([{}]) || spec["security"] == json!([]),
                 spec: spec.clone(),
             });
