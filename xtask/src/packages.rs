@@ -60,7 +60,8 @@ fn rumqttd() -> Result<(), String> {
 }
 
 /// An npm package, by the lockfile in `folder`: `oidc-provider`, a token issuer that is not ours, `@asyncapi/specs`,
-/// the official schema of our own document, `mqtt` (MQTT.js), and `standardwebhooks`, the official verifier of webhooks.
+/// the official schema of our own document, `mqtt` (MQTT.js), and
+/// `standardwebhooks`, the official verifier of webhooks.
 fn npm(package: &str, folder: &str) -> Result<(), String> {
     let folder = root().join(folder);
     let (lock, stamp) = (folder.join("package-lock.json"), folder.join("node_modules/.fetched"));
