@@ -116,7 +116,7 @@ impl Worker {
 async fn attempt(control: Control, sender: Arc<Sender>, flights: Flights, due: DueDelivery) -> i64 {
     let began_us = now_us();
     let allowed = async { control.webhook_may_be_sent(due.seq).await.unwrap_or(false) };
-    let report = match flights.aboard(due.integration_id, allowed, sender.attempt(&due)).await {
+    let report = match flights.aboard(due.integration_id, allowed, Box::pin(sender.attempt(&due))).await {
         Boarded::Done(report) => report,
         Boarded::Refused => return due.seq,
         Boarded::Ended => broken_off(&due, began_us),

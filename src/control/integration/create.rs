@@ -110,7 +110,7 @@ fn accept(tx: &Tx<'_>, organisation_id: OrganisationId, request: NewIntegration)
     contact::check(&request.contacts, &mut check.errors);
     let justification = widening::justification(
         tx,
-        request.justification,
+        request.justification.as_deref(),
         scopes.as_deref().unwrap_or_default().iter().copied(),
         &mut check.errors,
     );

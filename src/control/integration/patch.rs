@@ -113,7 +113,7 @@ fn accept(tx: &Tx<'_>, before: &Integration, patch: IntegrationPatch) -> Result<
         contact::check(contacts, &mut check.errors);
     }
     let added = widening::added(before, scopes.as_deref());
-    let justification = widening::justification(tx, patch.justification, added, &mut check.errors);
+    let justification = widening::justification(tx, patch.justification.as_deref(), added, &mut check.errors);
     let client = client::check_binding(tx, Some(before), patch.client_id, patch.client_issuer, &mut check.errors)?;
     Error::of_fields(check.errors)?;
     let mut scopes = scopes.unwrap_or_else(|| before.scopes.clone());

@@ -46,13 +46,13 @@ pub(super) fn added(before: &Integration, wanted: Option<&[Scope]>) -> impl Iter
 /// The justification as it is to be kept. Scopes with personal or financial data need one where the policy says so.
 pub(super) fn justification(
     tx: &Tx<'_>,
-    given: Option<String>,
+    given: Option<&str>,
     added: impl Iterator<Item = Scope>,
     errors: &mut Vec<FieldError>,
 ) -> Option<String> {
-    if let Some(given) = &given {
+    if let Some(given) = given {
         text::check_prose("justification", given, errors);
-        return Some(given.clone());
+        return Some(given.to_owned());
     }
     let telling = |scope: &Scope| matches!(scope.category().sensitivity(), Sensitivity::Pii | Sensitivity::Financial);
     let missing: Vec<&str> = added.filter(telling).map(Scope::as_str).collect();
