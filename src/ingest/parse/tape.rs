@@ -121,6 +121,8 @@ fn value<'t>(node: &Node<'t>) -> Option<Value<'t>> {
         Node::Static(StaticNode::Bool(_)) => Value::Bool,
         Node::Static(StaticNode::I64(integer)) => Value::Number(decimal(format_args!("{integer}"))?),
         Node::Static(StaticNode::U64(integer)) => Value::Number(decimal(format_args!("{integer}"))?),
+        // So close to zero a double holds fewer digits than 15, or none: what was written cannot be had back.
+        Node::Static(StaticNode::F64(double)) if double.abs() < f64::MIN_POSITIVE => return None,
         Node::Static(StaticNode::F64(double)) => Value::Number(decimal(format_args!("{double:e}"))?),
     })
 }
