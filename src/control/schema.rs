@@ -20,7 +20,8 @@ pub(super) fn enforce(connection: &Connection, policy: Policy) -> rusqlite::Resu
     if policy.sensitive_scopes_need_two {
         connection.execute_batch(include_str!("schema/widening_waits.sql"))
     } else {
-        connection.execute_batch("DROP TRIGGER IF EXISTS widening_waits")
+        connection
+            .execute_batch("DROP TRIGGER IF EXISTS widening_waits; DROP TRIGGER IF EXISTS editor_does_not_approve")
     }
 }
 

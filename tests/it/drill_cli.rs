@@ -29,9 +29,16 @@ fn read(folder: &Path, name: &str) -> String {
 // S313, S314, S128, S290, S295, S298, S326: the drill of the security article.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_incident_drill_runs_from_the_command_line() {
-    let facility = Facility::new().await;
+    let facility = Facility::with(&[("SENSORGATE__WEBHOOK__ALLOW_PRIVATE_TARGETS", "true")]).await;
     let [alice, bob] = Cli::of(&facility);
     let sender = facility.active(&["sensors:write"]).await;
+    // Nobody listens there: the delivery log has to say so.
+    let hook = "http://127.0.0.1:1/hook";
+    let subscribed = alice.ok(&["webhooks", "create", NAME, "--target", hook, "--events", "integration.suspended"]);
+    let old_secret = subscribed.line("secret").to_owned();
+    alice.ok(&["webhooks", "test", NAME, hook]);
+    let attempted = |answer: &Value| answer["items"][0]["attempts"].as_array().is_some_and(|all| !all.is_empty());
+    alice.until(&["webhooks", "deliveries", NAME, hook], attempted);
     facility.sensor(&sender, "AA:BB:01").await;
     let (status, good) = send_batch(&facility, &sender).await;
     assert_eq!(status, 200);
@@ -55,7 +62,14 @@ async fn the_incident_drill_runs_from_the_command_line() {
     let addresses = alice.ok(&["logs", "addresses", "--integration", NAME, "--from", "1h"]);
     assert!(addresses.out.contains("127.0.0.1"), "{addresses:?}");
 
-    // 3. and 4. New credentials while nobody can use them: a staged key.
+    // 3. The delivery log says where payloads went.
+    let deliveries = alice.json(&["webhooks", "deliveries", NAME, hook]).to_string();
+    assert!(deliveries.contains(hook) && deliveries.contains("127.0.0.1"), "{deliveries}");
+
+    // 4. New credentials while nobody can use them: a signing secret, and a staged key.
+    let secret = alice.ok(&["webhooks", "secret", NAME, hook, "--yes"]);
+    assert!(secret.line("secret").starts_with("whsec_") && secret.line("secret") != old_secret, "another one");
+    assert!(!secret.err.contains(secret.line("secret")), "on standard output alone");
     let regenerated = alice.ok(&["integrations", "regenerate-key", NAME, "--reason", "Incident", "--yes"]);
     let new_key = regenerated.line("api_key").to_owned();
     let staged = Integration { api_key: new_key.clone(), ..sender.clone() };

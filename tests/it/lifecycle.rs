@@ -109,6 +109,28 @@ async fn the_table_of_states_and_actions_holds_at_the_socket() {
     }
 }
 
+// S079, S088, S106, S122, S136, S146: who requested or approved may do each other step alone; declining is revoking.
+#[tokio::test]
+async fn one_person_is_enough_for_all_but_two_steps() {
+    let facility = Facility::new().await;
+    for (one, other) in [(&facility.alice, &facility.bob), (&facility.bob, &facility.alice)] {
+        let id = in_status(&facility, "approved").await["id"].as_str().expect("an id").to_owned();
+        let step = async |who: &String, step: &str, body: Value, status: &str| {
+            let answer = facility.admin(who, Method::POST, &at(&id, step), Some(body)).await.expect(200);
+            assert_eq!(answer.json["status"], status, "{step}: {}", answer.text);
+        };
+        step(one, "/activate", json!({}), "active").await;
+        step(one, "/suspend", json!({"reason": "Odd traffic"}), "suspended").await;
+        step(other, "/reactivate", json!({"reason": "It was a test"}), "active").await;
+        step(one, "/revoke", json!({}), "revoked").await;
+        let told = history(&facility, &id).await;
+        assert!(told.iter().any(|entry| entry["reason"] == "It was a test"), "{told:?}");
+    }
+    let id = facility.requested(&[]).await;
+    let declined = facility.post(&at(&id, "/revoke"), json!({"reason": "Not needed"})).await.expect(200);
+    assert_eq!((&declined.json["status"], &declined.json["approved_by"]), (&json!("revoked"), &Value::Null));
+}
+
 // S004, S003: what integrations call with opens nothing, and nothing opens nothing.
 #[tokio::test]
 async fn machines_never_are_administrators() {

@@ -7,6 +7,7 @@ use super::{
     client::NewClient,
     key::{Issue, issue_key},
     lifecycle::{self, Action, Step},
+    widening,
 };
 use crate::{
     control::{
@@ -26,6 +27,7 @@ impl Control {
             .change(move |tx| {
                 tx.attempt(&actor, "integration_approve_refused", Target::Integration(id));
                 let before = lifecycle::judge(tx, &actor, id, Action::Approve)?;
+                widening::check_reviewer(tx, &actor, id)?;
                 lifecycle::check_version(&before, if_match)?;
                 lifecycle::transition(tx, &actor, &before, &Step::Approve)?;
                 let scopes: Vec<&str> = before.scopes.iter().map(|scope| scope.as_str()).collect();

@@ -63,6 +63,16 @@ pub(super) fn justification(
     None
 }
 
+/// Under the policy whoever edited a request last cannot approve it: nobody else has seen what it says now.
+pub(super) fn check_reviewer(tx: &Tx<'_>, actor: &Actor, id: IntegrationId) -> Result<(), Error> {
+    if !tx.policy.sensitive_scopes_need_two {
+        return Ok(());
+    }
+    let sql = "SELECT edited_by IS ?2 FROM integrations WHERE id = ?1";
+    let is_own_edit: bool = tx.query_row(sql, (id, actor.user_id), |row| row.get(0))?;
+    if is_own_edit { Err(Error::SelfApproval) } else { Ok(()) }
+}
+
 /// Takes the scopes that have to wait out of `wanted`.
 pub(super) fn judge(tx: &Tx<'_>, before: &Integration, wanted: &mut Vec<Scope>) -> Result<Effect, Error> {
     if !tx.policy.sensitive_scopes_need_two {

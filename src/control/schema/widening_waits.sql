@@ -11,3 +11,7 @@ BEGIN
         AND NOT (NEW.scopes_confirmed_version IS NEW.version
                  AND added.value IN (SELECT value FROM json_each(coalesce(OLD.scopes_pending, '[]')))));
 END;
+
+CREATE TRIGGER IF NOT EXISTS editor_does_not_approve BEFORE UPDATE ON integrations
+WHEN OLD.status = 'requested' AND NEW.status = 'approved' AND NEW.approved_by IS OLD.edited_by
+BEGIN SELECT RAISE(ABORT, 'who edited a request last cannot approve it'); END;

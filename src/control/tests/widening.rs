@@ -45,6 +45,23 @@ async fn one_administrator_widens_and_the_audit_log_tells_it() {
     }
 }
 
+// A11: under the policy nobody approves what they have edited themselves, by API or by SQL; another one may.
+#[tokio::test]
+async fn who_edited_a_request_does_not_approve_it() {
+    let bed = strict().await;
+    let (ann, bob) = (bed.administrator().await, bed.administrator().await);
+    let id = bed.requested(ann).await.id;
+    bed.control.update_integration(bob, id, None, scopes(&["crm:read"])).await.unwrap();
+    let refused = bed.control.approve(bob, id, None).await.unwrap_err();
+    assert_eq!(refused.problem(), ProblemCode::SelfApproval);
+    let sql =
+        "UPDATE integrations SET status = 'approved', approved_by = ?1, approved_at_us = 1, version = version + 1";
+    assert!(bed.sql().execute(sql, [bob.user_id]).is_err());
+    bed.control.update_integration(ann, id, None, scopes(&["sensors:write"])).await.unwrap();
+    let approved = bed.control.approve(bob, id, None).await.unwrap();
+    assert_eq!((approved.status, approved.approved_scopes), (Status::Approved, Some(vec![Scope::SensorsWrite])));
+}
+
 // A11: under the policy sensitive scopes wait, and whoever asked for them cannot confirm; the rest holds at once.
 #[tokio::test]
 async fn sensitive_scopes_wait_for_a_second_administrator() {
