@@ -40,7 +40,7 @@ metrics! {
     counter CONTROL_AUDIT_HEAD_FAILURES_TOTAL = "sensorgate_control_audit_head_failures_total", "Times the signed head of an audit log was not moved, by reason (altered: the log no longer meets it; write: the disk refused).";
     gauge CONTROL_BREAK_GLASS_PERMISSIONS = "sensorgate_control_break_glass_permissions", "Administrators' permissions in force that were confirmed by `sensorgate break-glass` and by no second holder since. Must be 0.";
     gauge SPOOL_BYTES = "sensorgate_spool_bytes", "Bytes in the spool's segments, delivered ones that are not dropped yet included.";
-    gauge SPOOL_BACKLOG_RECORDS = "sensorgate_spool_backlog_records", "Batches that are durable in the spool and not yet in the store.";
+    gauge SPOOL_BACKLOG_RECORDS = "sensorgate_spool_backlog_records", "Batches that the spool still keeps: the store has not written them down for good.";
     gauge SPOOL_FREE_DISK_BYTES = "sensorgate_spool_free_disk_bytes", "Free bytes in the spool's file system.";
     counter SPOOL_APPENDED_RECORDS_TOTAL = "sensorgate_spool_appended_records_total", "Batches made durable.";
     counter SPOOL_APPENDED_BYTES_TOTAL = "sensorgate_spool_appended_bytes_total", "Bytes of the batches made durable.";

@@ -155,7 +155,23 @@ async fn objects(facility: &Facility) -> Value {
         of("reactivate"): [suspended],
         of("suspend"): [facility.active(&[]).await.id],
         of("revoke"): [facility.active(&[]).await.id],
+        "GET /admin/v1/access-reviews/{id}": [review(facility, false).await],
+        "POST /admin/v1/access-reviews/{id}/answers": [review(facility, false).await],
+        "POST /admin/v1/access-reviews/{id}/sign-off": [review(facility, true).await],
     })
+}
+
+/// A review, with all questions answered or none.
+async fn review(facility: &Facility, is_answered: bool) -> Value {
+    let period = json!({"from": "2026-01-01T00:00:00Z", "to": "2026-04-01T00:00:00Z"});
+    let id = facility.post("/admin/v1/access-reviews", period).await.expect(201).json["id"].clone();
+    if is_answered {
+        let questions = ["in_use", "scopes", "credentials", "rate_limits", "ip_allowlist", "contacts"];
+        let answers = questions.map(|question| json!({"question": question, "ok": true}));
+        let path = format!("/admin/v1/access-reviews/{}/answers", id.as_str().unwrap());
+        facility.post(&path, json!({"answers": answers})).await.expect(200);
+    }
+    id
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -190,7 +206,12 @@ async fn the_administrators_api_does_what_its_document_says() {
     ];
     let outcomes = run("admin", &facility.server.admin_url, &variables);
     facility.get("/admin/v1/me").await.expect(200);
-    // Nothing is in quarantine, and a password that is made up is not the current one.
-    let none: [&str; 2] = ["GET /admin/v1/quarantine/{id}", "POST /admin/v1/password"];
+    // Nothing is in quarantine, scopes wait only under a policy, and a password that is made up is not the current one.
+    let none = [
+        "GET /admin/v1/quarantine/{id}",
+        "POST /admin/v1/integrations/{id}/scopes/confirm",
+        "POST /admin/v1/integrations/{id}/scopes/decline",
+        "POST /admin/v1/password",
+    ];
     assert_eq!(without_success(&outcomes), none, "{outcomes:#?}");
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::request_log;
 use crate::{
-    control::{PERMISSION, VENDORS, integration::SuspendCategory},
+    control::{PERMISSION, VENDORS, integration::SuspendCategory, review::QUESTIONS},
     model::{
         EquipmentKind, ProblemCode, Scope, Status,
         openapi::{Api, Call, ETAG, Header, LOCATION, REQUEST_ID, Refinement, line, one_of, prose},
@@ -106,6 +106,7 @@ const OWN_REFUSALS: &[(&str, &[ProblemCode])] = {
         ("PATCH /admin/v1/equipment/{id}", &[P::Conflict]),
         ("POST /admin/v1/equipment/bulk", &[P::EmptyBatch, P::BatchTooLarge]),
         ("GET /admin/v1/equipment/export", &[P::Overloaded]),
+        ("GET /admin/v1/audit-log/export", &[P::Overloaded]),
         ("POST /admin/v1/equipment/import", &[P::MalformedCsv, P::EmptyBatch, P::BatchTooLarge]),
         ("GET /admin/v1/quarantine", &[P::NotFound]),
         ("POST /admin/v1/quarantine/replay", &[P::NotFound]),
@@ -122,6 +123,7 @@ fn own_headers() -> Vec<(&'static str, &'static str, Header)> {
         "POST /admin/v1/integrations",
         "POST /admin/v1/equipment",
         "POST /admin/v1/integrations/{id}/webhooks",
+        "POST /admin/v1/access-reviews",
     ];
     let shown = [
         "GET /admin/v1/users/{id}",
@@ -148,6 +150,9 @@ fn own_headers() -> Vec<(&'static str, &'static str, Header)> {
         "GET /admin/v1/equipment/{id}",
         "PATCH /admin/v1/equipment/{id}",
         "POST /admin/v1/equipment/{id}/retire",
+        "GET /admin/v1/access-reviews/{id}",
+        "POST /admin/v1/access-reviews/{id}/answers",
+        "POST /admin/v1/access-reviews/{id}/sign-off",
     ];
     let created = created.into_iter().flat_map(|call| [(call, "201", ETAG), (call, "201", LOCATION)]);
     created.chain(shown.map(|call| (call, "200", ETAG))).collect()
@@ -210,9 +215,14 @@ fn requests() -> Vec<Refinement> {
         ("NewIntegration", "name", line(200)),
         ("NewIntegration", "description", prose(4_000)),
         ("NewIntegration", "scopes", scopes()),
+        ("NewIntegration", "justification", prose(4_000)),
         ("IntegrationPatch", "name", line(200)),
         ("IntegrationPatch", "description", prose(4_000)),
         ("IntegrationPatch", "scopes", scopes()),
+        ("IntegrationPatch", "justification", prose(4_000)),
+        ("AccessReviewAnswers", "answers", json!({"minItems": 1})),
+        ("AccessReviewAnswer", "question", one_of(QUESTIONS.map(|(name, _)| name))),
+        ("AccessReviewAnswer", "note", json!({"maxLength": 2_000})),
         ("ContactInput", "name", line(200)),
         ("ContactInput", "email", email()),
         ("ContactInput", "company", line(200)),
@@ -255,6 +265,7 @@ fn schemas() -> Vec<(&'static str, Value)> {
         ("NewUser", example(json!({"email": "kim@example.org", "name": "Kim Vos", "permissions": [PERMISSION]}))),
         ("NewIntegration", example(integration)),
         ("IntegrationPatch", example(json!({"scopes": ["sensors:write"], "rate_limit_rpm": 300}))),
+        ("NewAccessReview", example(json!({"from": "2026-01-01T00:00:00Z", "to": "2026-04-01T00:00:00Z"}))),
         ("Suspension", example(json!({"reason": "Odd traffic since noon.", "category": "security_concern"}))),
         ("Reactivation", example(json!({"credentials": "generate"}))),
         ("IpAllowlistUpdate", example(json!({"enabled": true, "entries": ["203.0.113.0/24"]}))),
@@ -295,6 +306,8 @@ fn parameters() -> Vec<Refinement> {
         ("/admin/v1/quarantine", "from", time()),
         ("/admin/v1/quarantine", "to", time()),
         ("/admin/v1/audit-log", "order", one_of(["asc", "desc"])),
+        ("/admin/v1/audit-log/export", "format", one_of(["ndjson", "csv"])),
+        ("/admin/v1/access-reviews/{id}", "format", one_of(["json", "csv", "html"])),
         ("/admin/v1/readings", "format", one_of(["json", "csv"])),
     ]
 }
