@@ -105,6 +105,8 @@ const OWN_REFUSALS: &[(&str, &[ProblemCode])] = {
         ("POST /admin/v1/equipment", &[P::Conflict, P::EquipmentLimit]),
         ("PATCH /admin/v1/equipment/{id}", &[P::Conflict]),
         ("POST /admin/v1/equipment/bulk", &[P::EmptyBatch, P::BatchTooLarge]),
+        ("POST /admin/v1/access-reviews/{id}/answers", &[P::InvalidState]),
+        ("POST /admin/v1/access-reviews/{id}/sign-off", &[P::InvalidState]),
         ("GET /admin/v1/equipment/export", &[P::Overloaded]),
         ("GET /admin/v1/audit-log/export", &[P::Overloaded]),
         ("POST /admin/v1/equipment/import", &[P::MalformedCsv, P::EmptyBatch, P::BatchTooLarge]),
@@ -150,12 +152,13 @@ fn own_headers() -> Vec<(&'static str, &'static str, Header)> {
         "GET /admin/v1/equipment/{id}",
         "PATCH /admin/v1/equipment/{id}",
         "POST /admin/v1/equipment/{id}/retire",
-        "GET /admin/v1/access-reviews/{id}",
         "POST /admin/v1/access-reviews/{id}/answers",
         "POST /admin/v1/access-reviews/{id}/sign-off",
     ];
     let created = created.into_iter().flat_map(|call| [(call, "201", ETAG), (call, "201", LOCATION)]);
-    created.chain(shown.map(|call| (call, "200", ETAG))).collect()
+    // A file has none.
+    let review = ("GET /admin/v1/access-reviews/{id}", "200", Header { is_certain: false, ..ETAG });
+    created.chain(shown.map(|call| (call, "200", ETAG))).chain([review]).collect()
 }
 
 fn names(scopes: &[Scope]) -> impl Iterator<Item = &'static str> {
@@ -265,6 +268,10 @@ fn schemas() -> Vec<(&'static str, Value)> {
         ("NewUser", example(json!({"email": "kim@example.org", "name": "Kim Vos", "permissions": [PERMISSION]}))),
         ("NewIntegration", example(integration)),
         ("IntegrationPatch", example(json!({"scopes": ["sensors:write"], "rate_limit_rpm": 300}))),
+        (
+            "AccessReviewAnswers",
+            example(json!({"answers": [{"question": "in_use", "ok": true, "note": "All three are in use."}]})),
+        ),
         ("NewAccessReview", example(json!({"from": "2026-01-01T00:00:00Z", "to": "2026-04-01T00:00:00Z"}))),
         ("Suspension", example(json!({"reason": "Odd traffic since noon.", "category": "security_concern"}))),
         ("Reactivation", example(json!({"credentials": "generate"}))),
