@@ -335,6 +335,13 @@ async fn the_glass_is_broken_only_where_one_holder_is_left() {
     facility.server.terminate();
     assert!(break_glass().status.success());
     facility.server.restart();
+    // The warning follows once the service answers.
+    for _ in 0..100 {
+        if facility.server.log().contains("breaking the glass") {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
     assert!(facility.server.log().contains("breaking the glass"), "each start warns");
     let carla =
         sign_in(&facility.client, &facility.server.admin_url, "carla@example.org", "the password of carla").await;
